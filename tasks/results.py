@@ -1,0 +1,82 @@
+"""What a task gives back: an answer, its alternatives with probabilities, what was left unread, timings, the model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Score:
+    """A label and its probability."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the passage: `text` is passage[start:end]."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """Only the first `read` of `of` tokens were read, which are the first `characters` characters of `field`."""
+
+    field: str
+    read: int
+    of: int
+    characters: int
+    unit: str = "tokens"
+
+    def __str__(self) -> str:
+        return f"Only the first {self.read:,} of {self.of:,} {self.unit} of the {self.field} were read."
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer. `verdict` says it in words; `scores` are sorted, best first."""
+
+    task: str
+    model: str
+    revision: str
+    answer: str
+    verdict: str
+    head: str = ""
+    scores: tuple[Score, ...] = ()
+    spans: tuple[Span, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)  # seconds: load, tokenize, forward, decode, total
+    truncated: Truncation | None = None
+    warnings: tuple[str, ...] = ()
+    windows: int = 1
+    prompt: str = ""  # of a generated answer: the end of what the model was given
+    tokens: int = 0  # of a generated answer
+
+    def as_json(self) -> dict[str, Any]:
+        """The stable form that `python -m tasks run --json` prints; what does not apply is left out."""
+        made: dict[str, Any] = {
+            "task": self.task,
+            "model": self.model,
+            "revision": self.revision,
+            "answer": self.answer,
+        }
+        if self.scores:
+            made["scores"] = [asdict(score) for score in self.scores]
+        if self.task == "qa":
+            made["spans"] = [asdict(span) for span in self.spans]
+        made["timings"] = {stage: round(seconds, 6) for stage, seconds in self.timings.items()}
+        made["truncated"] = asdict(self.truncated) if self.truncated else None
+        made["warnings"] = list(self.warnings)
+        return made
+
+
+def certainty(probability: float) -> str:
+    """How sure a probability sounds in words."""
+    if probability >= 0.75:
+        return "Very likely"
+    return "Somewhat likely" if probability >= 0.5 else "Not sure"

@@ -1,0 +1,225 @@
+"""`python -m zoo list | show | pull | check | train`: the catalog, the Hub and the recipes from a shell.
+
+Results go to stdout, progress to stderr. A user's mistake gives exit code 2 and one sentence on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from zoo.errors import BadParameter, ZooError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that raises BadParameter instead of printing and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        """Turn a usage mistake into one of ours."""
+        raise BadParameter(f"{message}. See `{self.prog} --help`.")
+
+
+SOURCE = "a catalog name, owner/name[@revision] of the Hub, or a folder in Hub layout"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = Parser(prog="python -m zoo", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
+    listed = commands.add_parser("list", help="all checkpoints of the catalog")
+    listed.add_argument("--task", help="only those that answer this task")
+    listed.add_argument("--json", dest="as_json", action="store_true")
+    for name, about in (
+        ("show", "what the catalog and its files say of a checkpoint"),
+        ("pull", "download a checkpoint"),
+        ("check", "load a checkpoint strictly and say tensor by tensor what came from where"),
+    ):
+        one = commands.add_parser(name, help=about)
+        one.add_argument("source", help=SOURCE)
+        one.add_argument("--json", dest="as_json", action="store_true")
+    train = commands.add_parser("train", help="run a recipe of zoo/training/")
+    train.add_argument("recipe", help="bert-mini or gpt-mini")
+    train.add_argument("--data", type=Path, required=True, help="the folder with the recipe's data sets")
+    train.add_argument(
+        "--out", type=Path, help="where snapshots, the log and the checkpoint go; runs/RECIPE by default"
+    )
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--resume", action="store_true", help="go on from the last snapshot in --out")
+    train.add_argument("--device", default="", help="cuda or cpu; the GPU when there is one")
+    train.add_argument("--threads", type=int, help="processor threads to use")
+    train.add_argument("--scale", type=float, default=1.0, help="part of the recipe's steps; 0.01 for a quick look")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        options = vars(parser().parse_args(arguments))
+        command = options.pop("command")
+        return COMMANDS[command](**options)
+    except ZooError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+
+
+def _list(task: str | None, as_json: bool) -> int:
+    from zoo import catalog
+
+    tasks = sorted({t for c in catalog.CHECKPOINTS for t in c.tasks})
+    if task is not None and task not in tasks:
+        raise BadParameter(f"{task!r} is no task; choose from {', '.join(tasks)}.")
+    rows = catalog.by_task(task) if task else list(catalog.CHECKPOINTS)
+    if as_json:
+        _print_json([_row(c) for c in rows])
+        return 0
+    width = max(len(c.name) for c in rows)
+    for c in rows:
+        where = "ready" if c.embedded else f"{c.megabytes:,} MB"
+        print(f"{c.name:{width}}  {c.family:5} {where:>8}  {', '.join(c.tasks) or '-':22} {c.source}")
+    return 0
+
+
+def _show(source: str, as_json: bool) -> int:
+    from zoo import catalog
+
+    row = catalog.find(source.partition("@")[0])
+    if row is None:
+        return _check(source, as_json, tensors=False)
+    family = catalog.family(row.family)
+    facts = _row(row) | {"architecture": family.title, "paper": f"{family.paper} {family.url}"}
+    card = catalog.EMBEDDED / row.source / "README.md"
+    if row.embedded and card.is_file():
+        facts["card"] = str(card)
+    if as_json:
+        _print_json(facts)
+        return 0
+    for name, value in facts.items():
+        if value not in ((), {}, None):
+            print(f"{name:13} {_words(value)}")
+    return 0
+
+
+def _pull(source: str, as_json: bool) -> int:
+    from zoo.opening import locate
+
+    fetched, _ = locate(source, progress=True)
+    facts = {"source": fetched.source, "revision": fetched.revision, "folder": str(fetched.folder)}
+    if as_json:
+        _print_json(facts)
+    else:
+        print(f"{fetched.source} at {fetched.revision} is in {fetched.folder}")
+    return 0
+
+
+def _check(source: str, as_json: bool, tensors: bool = True) -> int:
+    from zoo.opening import load
+
+    model = load(source, progress=True)
+    report = model.report
+    facts: dict[str, Any] = {
+        "source": model.source,
+        "revision": model.revision,
+        "family": model.family.title,
+        "parameters": model.parameters,
+        "longest": model.longest,
+        "heads": {name: [spec.kind, *spec.labels] for name, spec in model.heads.items()},
+    }
+    if tensors:
+        facts |= {"tensors": report.sources, "dropped": report.dropped, "notes": report.notes}
+    if as_json:
+        _print_json(facts)
+        return 0
+    if tensors:
+        shapes = {name: list(p.shape) for name, p in model.network.named_parameters()}
+        for target, key in report.sources.items():
+            print(f"{target:48} {shapes[target]!s:16} <- {key}")
+        for key, why in report.dropped.items():
+            print(f"{'(dropped)':48} {'':16} <- {key}: {why}")
+        for note in report.notes:
+            print(f"note: {note}")
+    for name, spec in model.heads.items():
+        print(f"head {name}: {spec.kind}" + (f" ({', '.join(spec.labels)})" if spec.labels else ""))
+    print(
+        f"{model.source} at {model.revision}: {model.family.title}, {model.parameters:,} parameters, reads "
+        f"{model.longest} tokens; every tensor found its place."
+    )
+    return 0
+
+
+def _train(
+    recipe: str,
+    data: Path,
+    out: Path | None,
+    seed: int,
+    resume: bool,
+    device: str,
+    threads: int | None,
+    scale: float,
+) -> int:
+    import torch
+
+    from zoo.training.recipes import RECIPES, Run
+
+    if recipe not in RECIPES:
+        raise BadParameter(f"{recipe!r} is no recipe; choose from {', '.join(RECIPES)}.")
+    if not data.is_dir():
+        raise BadParameter(f"--data {data} is no folder. Give the one with the recipe's data sets.")
+    if not 0 < scale <= 100:
+        raise BadParameter(f"--scale is {scale}; it must be above 0 and at most 100.")
+    if threads:
+        torch.set_num_threads(threads)
+    run = Run(
+        data,
+        out or Path("runs") / recipe,
+        seed,
+        resume,
+        device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        scale,
+    )
+    scores = RECIPES[recipe](run)
+    print(f"{recipe}: " + ", ".join(f"{k} {v:.2f}" for k, v in scores.items()) + f"; checkpoint in {run.checkpoint}")
+    return 0
+
+
+def _row(c: Any) -> dict[str, Any]:
+    return {
+        "name": c.name,
+        "family": c.family,
+        "source": "embedded" if c.embedded else c.source,
+        "tasks": {task: list(heads) for task, heads in c.tasks.items()},
+        "labels": list(c.labels),
+        "languages": list(c.languages),
+        "parameters": c.parameters,
+        "megabytes": c.megabytes,
+        "licence": c.licence,
+        "about": c.about,
+        "figures": dict(c.figures),
+    }
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {_words(v)}" for k, v in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "list": _list,
+    "show": _show,
+    "pull": _pull,
+    "check": _check,
+    "train": _train,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

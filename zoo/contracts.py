@@ -1,0 +1,184 @@
+"""What travels between the stages: text -> Pieces -> Encoding -> Batch -> Hidden -> logits.
+
+Shape letters used in the whole project: B texts, N rows (all tokens of all texts of a batch, one after the other,
+without padding), T tokens of one text, D width, H heads, E width of one head, V vocabulary, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """One text cut into subwords, before any special token: ids and character offsets into the original text."""
+
+    ids: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> Pieces:
+        return Pieces(self.ids[part], self.offsets[part])
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a model reads: one text or pair with its special tokens.
+
+    `sources` says for each token which text it comes from: 0 the first, 1 the second, -1 a special token.
+    `offsets` are characters of that text; (0, 0) for special tokens.
+    """
+
+    ids: tuple[int, ...]
+    segments: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...]
+    sources: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Tokenizer(Protocol):
+    """What every tokenizer of the zoo can do, whatever its ids look like."""
+
+    vocabulary: int  # rows of the embedding it needs
+    end: int | None  # the token that ends a text, for families that generate
+
+    def pieces(self, text: str) -> Pieces:
+        """Cut `text` without special tokens."""
+
+    def assemble(self, first: Pieces, second: Pieces | None = None) -> Encoding:
+        """Put one text or a pair into the family's template, special tokens included."""
+
+    def extras(self, pair: bool) -> int:
+        """How many special tokens the template adds."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the ids, special tokens left out."""
+
+    def token(self, index: int) -> str:
+        """The vocabulary's own spelling of one id."""
+
+    def save(self, folder: Path) -> None:
+        """Write the files it can be read from again."""
+
+
+class Group(NamedTuple):
+    """Neighbouring texts of equal length: rows [start, start + texts * length) hold them, one after the other."""
+
+    first: int  # index of its first text
+    texts: int
+    start: int  # first row
+    length: int  # tokens of each
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Many encodings as tensors, laid out without padding: text after text in one row dimension.
+
+    Families compute on rows and never see the layout; attention and pooling ask `groups`, `first_rows` and
+    `last_rows`. `positions` count from the start of each text, or go on from a state.
+    """
+
+    ids: Tensor  # [N]
+    segments: Tensor  # [N]
+    positions: Tensor  # [N]
+    lengths: tuple[int, ...]  # B
+
+    @staticmethod
+    def of(encodings: Sequence[Encoding], device: torch.device | str = "cpu") -> Batch:
+        """Lay out `encodings`; neighbours of equal length are computed together, so sort by length first."""
+        return Batch(
+            torch.tensor([i for e in encodings for i in e.ids], dtype=torch.long, device=device),
+            torch.tensor([s for e in encodings for s in e.segments], dtype=torch.long, device=device),
+            torch.tensor([p for e in encodings for p in range(len(e))], dtype=torch.long, device=device),
+            tuple(len(e) for e in encodings),
+        )
+
+    @staticmethod
+    def continuing(ids: Sequence[Sequence[int]], past: Sequence[int], device: torch.device | str = "cpu") -> Batch:
+        """New tokens of texts of which `past` tokens are in a state already."""
+        flat = torch.tensor([i for text in ids for i in text], dtype=torch.long, device=device)
+        positions = [p + t for text, p in zip(ids, past, strict=True) for t in range(len(text))]
+        return Batch(
+            flat,
+            torch.zeros_like(flat),
+            torch.tensor(positions, dtype=torch.long, device=device),
+            tuple(len(text) for text in ids),
+        )
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """First row of each text."""
+        starts, row = [], 0
+        for length in self.lengths:
+            starts.append(row)
+            row += length
+        return tuple(starts)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Runs of neighbouring texts of equal length."""
+        groups: list[Group] = []
+        for index, (start, length) in enumerate(zip(self.starts, self.lengths, strict=True)):
+            if groups and groups[-1].length == length:
+                groups[-1] = groups[-1]._replace(texts=groups[-1].texts + 1)
+            else:
+                groups.append(Group(index, 1, start, length))
+        return tuple(groups)
+
+    @cached_property
+    def first_rows(self) -> Tensor:
+        """Row of the first token of each text, [B]."""
+        return torch.tensor(self.starts, dtype=torch.long, device=self.ids.device)
+
+    @cached_property
+    def last_rows(self) -> Tensor:
+        """Row of the last token of each text, [B]."""
+        ends = [start + length - 1 for start, length in zip(self.starts, self.lengths, strict=True)]
+        return torch.tensor(ends, dtype=torch.long, device=self.ids.device)
+
+    def split(self, rows: Tensor) -> Iterator[Tensor]:
+        """Rows [N, ...] cut into texts, each [T, ...]."""
+        return iter(rows.split(list(self.lengths)))
+
+
+@dataclass
+class Trace:
+    """Collects, on request, what a forward pass went through: every layer's output and attention maps."""
+
+    layers: list[Tensor] = field(default_factory=list)  # each [N, D]; the embeddings first
+    attention: list[list[Tensor]] = field(default_factory=list)  # layer -> text -> [H, T, T]
+
+
+class State(Protocol):
+    """What a family carries from one call to the next while it generates. Travels as a value."""
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each text that are in it."""
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a body gives: the last layer, and the state to go on from if one was passed in."""
+
+    last: Tensor  # [N, D]
+    state: State | None = None
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A head that a checkpoint has: its kind (see zoo/heads.py) and the names of its labels, in the file's order."""
+
+    kind: str
+    labels: tuple[str, ...] = ()

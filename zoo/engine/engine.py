@@ -1,0 +1,279 @@
+"""Text in, scores out, for every tab, command line and test alike. Decides on kinds of heads only; no family or task
+name occurs here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from zoo import generation
+from zoo.contracts import Batch, Encoding, Pieces
+from zoo.engine.store import ModelStore
+from zoo.engine.windows import cut_longest_first, last_character, steps, windows
+from zoo.errors import BadParameter, InputTooLong
+from zoo.family import Model
+from zoo.generation import Sampling
+from zoo.heads import PER_TEXT
+from zoo.opening import load
+
+STEP_TOKENS = 4096  # tokens computed at once
+WINDOW = 384  # tokens of a window over a long passage, as in the original SQuAD code of BERT
+
+
+@dataclass(frozen=True)
+class Read:
+    """How much of an input was read: tokens of it, of how many, and up to which character."""
+
+    tokens: int
+    of: int
+    characters: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether something was left out."""
+        return self.tokens < self.of
+
+
+@dataclass
+class Timings:
+    """Seconds by stage: load, tokenize, forward, decode."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Probabilities of one text or pair, by label name in the checkpoint's order."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    read: tuple[Read, ...]  # one for each text
+
+
+@dataclass(frozen=True)
+class SpanWindow:
+    """Start and end scores over one window of a passage; `offsets` are characters of the whole passage."""
+
+    start: Tensor  # [T]
+    end: Tensor  # [T]
+    offsets: tuple[tuple[int, int], ...]  # T
+    none: float  # score of "not in this window": start and end at the first special token
+
+
+@dataclass(frozen=True)
+class Spanned:
+    """All windows of one passage."""
+
+    windows: tuple[SpanWindow, ...]
+    question: Read
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The text so far."""
+
+    text: str
+    tokens: int
+    finished: bool
+    read: Read
+    prompt: str  # what the model was given
+    log_probability: float  # of the newest token
+
+
+class Engine:
+    """Models in memory, and what they say about texts. Safe to call from many threads."""
+
+    def __init__(
+        self,
+        memory_bytes: int | None = None,
+        progress: bool = False,
+        open_model: Callable[[str, bool], Model] = load,
+    ) -> None:
+        """`memory_bytes` is the budget for models, half of the machine's memory by default; `progress` shows
+        downloads on stderr; `open_model(name, progress)` makes a model."""
+        self._store = ModelStore(lambda name: open_model(name, progress), memory_bytes)
+        self._forward = threading.Lock()  # torch uses all cores for one pass; two at once only slow each other
+
+    @property
+    def memory_bytes(self) -> int:
+        """The budget for models."""
+        return self._store.budget
+
+    @property
+    def used_bytes(self) -> int:
+        """What the models in memory take of it."""
+        return self._store.used
+
+    def loaded(self) -> list[tuple[str, int]]:
+        """Names and bytes of the models in memory, most recently used last."""
+        return self._store.loaded()
+
+    def unload(self, name: str) -> bool:
+        """Give the memory of a model back; whether it was loaded."""
+        return self._store.unload(name)
+
+    def model(self, name: str, timings: Timings | None = None) -> Model:
+        """The model of that name, loaded when it is not in memory."""
+        with (timings or Timings()).stage("load"):
+            return self._store.get(name)
+
+    def classify(
+        self, name: str, head: str | None, texts: Sequence[tuple[str, str | None]], timings: Timings | None = None
+    ) -> list[Classified]:
+        """Label probabilities of texts or pairs; what is too long is cut, the longer text of a pair first."""
+        timings = timings or Timings()
+        model = self.model(name, timings)
+        chosen = model.head("classifier", head)
+        labels = model.heads[chosen].labels
+        with timings.stage("tokenize"):
+            cut = [self._fit(model, first, second) for first, second in texts]
+        with timings.stage("forward"):
+            logits = self._run(model, chosen, [encoding for encoding, _ in cut])
+        with timings.stage("decode"):
+            return [
+                Classified(labels, tuple(row.float().softmax(-1).tolist()), read)
+                for row, (_, read) in zip(logits, cut, strict=True)
+            ]
+
+    def spans(
+        self,
+        name: str,
+        head: str | None,
+        pairs: Sequence[tuple[str, str]],
+        stride: int = 128,
+        window: int | None = None,
+        timings: Timings | None = None,
+    ) -> list[Spanned]:
+        """Start and end scores of (question, passage) pairs, over as many windows as the passage needs."""
+        timings = timings or Timings()
+        model = self.model(name, timings)
+        chosen = model.head("span", head)
+        size = min(window or WINDOW, model.longest)
+        encodings: list[Encoding] = []
+        owners: list[list[int]] = []
+        questions: list[Read] = []
+        with timings.stage("tokenize"):
+            passages: dict[str, Pieces] = {}
+            for question, passage in pairs:
+                asked, read = self._question(model, question, size)
+                questions.append(read)
+                pieces = passages.get(passage) or passages.setdefault(passage, model.tokenizer.pieces(passage))
+                room = size - len(asked) - model.tokenizer.extras(True)
+                if stride >= room:
+                    raise BadParameter(
+                        f"stride is {stride}; a window holds {room} tokens beside this question, so it must be less."
+                    )
+                owners.append([])
+                for begin, end in windows(len(pieces), room, stride):
+                    owners[-1].append(len(encodings))
+                    encodings.append(model.tokenizer.assemble(asked, pieces[begin:end]))
+        with timings.stage("forward"):
+            scores = self._run(model, chosen, encodings)
+        return [
+            Spanned(tuple(_span_window(encodings[i], scores[i]) for i in mine), read)
+            for mine, read in zip(owners, questions, strict=True)
+        ]
+
+    def generate(
+        self,
+        name: str,
+        head: str | None,
+        document: str,
+        suffix: str,
+        most: int,
+        sampling: Sampling,
+        timings: Timings | None = None,
+    ) -> Iterator[Generated]:
+        """Continue `document + suffix` token by token; a long document is cut at its end, never the suffix.
+
+        Yields after each token; closing the iterator stops the work before the next one.
+        """
+        timings = timings or Timings()
+        model = self.model(name, timings)
+        chosen = model.head("lm", head)
+        if not 1 <= most <= model.longest // 2:
+            raise BadParameter(f"{most} new tokens were asked for; {name} gives 1 to {model.longest // 2}.")
+        with timings.stage("tokenize"):
+            pieces, tail = model.tokenizer.pieces(document), model.tokenizer.pieces(suffix)
+            room = model.longest - most - len(tail)
+            if room < 1:
+                raise InputTooLong(f"The prompt has {len(tail)} tokens; with {most} new ones it does not fit {name}.")
+            kept = pieces[:room]
+            read = Read(len(kept), len(pieces), len(document) if len(kept) == len(pieces) else last_character(kept))
+            ids = model.tokenizer.assemble(kept).ids + tail.ids
+        said: list[int] = []
+        made = generation.generate(model, chosen, ids, most, sampling)
+        prompt = document[: read.characters] + suffix
+        while True:
+            with timings.stage("forward"), self._forward:
+                step = next(made, None)
+            if step is None:
+                return
+            finished = step.token == model.tokenizer.end or len(said) + 1 == most
+            if step.token != model.tokenizer.end:
+                said.append(step.token)
+            with timings.stage("decode"):
+                text = model.tokenizer.decode(said)
+            if text.endswith("\ufffd") and not finished:  # in the middle of a character of several bytes
+                text = text.rstrip("\ufffd")
+            yield Generated(text, len(said), finished, read, prompt, step.log_probability)
+
+    def _fit(self, model: Model, first: str, second: str | None) -> tuple[Encoding, tuple[Read, ...]]:
+        """Encode one text or pair, cut to what the model reads."""
+        texts = [model.tokenizer.pieces(first)] + ([] if second is None else [model.tokenizer.pieces(second)])
+        room = model.longest - model.tokenizer.extras(second is not None)
+        lengths = cut_longest_first(len(texts[0]), len(texts[1]) if second is not None else 0, room)
+        read = tuple(
+            Read(kept, len(pieces), len(text) if kept == len(pieces) else last_character(pieces[:kept]))
+            for pieces, kept, text in zip(texts, lengths, (first, second or ""), strict=False)
+        )
+        kept = [pieces[:length] for pieces, length in zip(texts, lengths, strict=False)]
+        return model.tokenizer.assemble(*kept), read
+
+    def _question(self, model: Model, question: str, size: int) -> tuple[Pieces, Read]:
+        """Encode a question, cut to half a window at most."""
+        pieces = model.tokenizer.pieces(question)
+        kept = pieces[: size // 2]
+        whole = len(kept) == len(pieces)
+        return kept, Read(len(kept), len(pieces), len(question) if whole else last_character(kept))
+
+    def _run(self, model: Model, head: str, encodings: Sequence[Encoding]) -> list[Tensor]:
+        """Scores of every encoding, in the order given: [K] from a classifier, [T, K] from heads on tokens."""
+        results: list[Tensor | None] = [None] * len(encodings)
+        whole = model.heads[head].kind in PER_TEXT
+        device = next(model.network.parameters()).device
+        with torch.inference_mode(), self._forward:
+            for chosen in steps(encodings, STEP_TOKENS):
+                batch = Batch.of([encodings[i] for i in chosen], device)
+                scores = model.network(batch, head)
+                for index, row in zip(chosen, scores if whole else batch.split(scores), strict=True):
+                    results[index] = row.cpu()
+        return [row for row in results if row is not None]
+
+
+def _span_window(encoding: Encoding, scores: Tensor) -> SpanWindow:
+    """Keep the scores of the passage's tokens, and of the first special token as "no answer"."""
+    inside = [i for i, source in enumerate(encoding.sources) if source == 1]
+    special = encoding.sources.index(-1)
+    return SpanWindow(
+        scores[inside, 0],
+        scores[inside, 1],
+        tuple(encoding.offsets[i] for i in inside),
+        float(scores[special].sum()),
+    )

@@ -1,0 +1,89 @@
+"""Models in memory: each loaded once however many ask at the same time, kept under a budget of bytes, least recently
+used gone first.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from zoo.errors import OutOfMemory
+from zoo.family import Model
+
+
+def default_budget() -> int:
+    """Half of the machine's memory, in bytes."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return 4 * 2**30
+
+
+class ModelStore:
+    """Thread-safe. A model that was evicted while a request runs on it lives until that request ends."""
+
+    def __init__(self, open_model: Callable[[str], Model], budget: int | None = None) -> None:
+        self.budget = default_budget() if budget is None else budget
+        self._open = open_model
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first
+        self._loading: dict[str, Future[Model]] = {}
+
+    def get(self, name: str) -> Model:
+        """The model, loaded if need be; callers that come while it loads wait for the same load.
+
+        Raises what loading raises, and OutOfMemory when the model alone is over the budget.
+        """
+        with self._lock:
+            if name in self._loaded:
+                self._loaded.move_to_end(name)
+                return self._loaded[name]
+            future = self._loading.get(name)
+            mine = future is None
+            if future is None:
+                future = self._loading[name] = Future()
+        if not mine:
+            return future.result()
+        try:
+            model = self._open(name)
+            self._keep(name, model)
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+        else:
+            future.set_result(model)
+            return model
+        finally:
+            with self._lock:
+                del self._loading[name]
+
+    def unload(self, name: str) -> bool:
+        """Forget a model; whether it was there."""
+        with self._lock:
+            return self._loaded.pop(name, None) is not None
+
+    def loaded(self) -> list[tuple[str, int]]:
+        """Names and bytes, most recently used last."""
+        with self._lock:
+            return [(name, model.bytes) for name, model in self._loaded.items()]
+
+    @property
+    def used(self) -> int:
+        """Bytes that the models in memory take."""
+        return sum(size for _, size in self.loaded())
+
+    def _keep(self, name: str, model: Model) -> None:
+        if model.bytes > self.budget:
+            raise OutOfMemory(
+                f"{name} takes {model.bytes / 2**20:.0f} MB, the budget is {self.budget / 2**20:.0f} MB. "
+                "Choose a smaller model or raise the budget."
+            )
+        with self._lock:
+            self._loaded[name] = model
+            used = sum(m.bytes for m in self._loaded.values())
+            while used > self.budget:
+                _, gone = self._loaded.popitem(last=False)
+                used -= gone.bytes

@@ -1,0 +1,149 @@
+"""What a family declares, and what a loaded checkpoint is.
+
+A family is one file in zoo/models/ that ends in `FAMILY = Family(...)`. Everything else in the project reads this
+record and knows no family by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
+from zoo.errors import BadCheckpoint, Unsupported
+from zoo.weights.keymap import KeyTable, LoadReport
+
+
+class Body(Protocol):
+    """What the module of a family's body can do beside being an nn.Module."""
+
+    def __call__(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
+        """Rows of the last layer, and the grown state if one was given."""
+
+
+class Network(nn.Module):
+    """A body and its heads. Holds parameters only; everything that belongs to one request travels as a value."""
+
+    def __init__(self, body: nn.Module, heads: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.body = body
+        self.heads = nn.ModuleDict(dict(heads))
+
+    def forward(self, batch: Batch, head: str) -> Tensor:
+        """Scores of `head`: [B, K] for texts, [N, K] for tokens and spans, [N, V] for language models."""
+        return self.heads[head](self.body(batch).last, batch)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture: how its config, network, key table, heads and tokenizer come to be."""
+
+    name: str
+    title: str
+    paper: str  # short citation
+    url: str
+    year: int
+    model_types: tuple[str, ...]  # values of `model_type` in config.json that mean this family
+    read_config: Callable[[Mapping[str, Any], LoadReport], Any]
+    build: Callable[[Any, Mapping[str, HeadSpec]], Network]  # config, heads -> network
+    heads_in: Callable[[Collection[str], Mapping[str, Any]], dict[str, HeadSpec]]  # keys of a file, raw config -> heads
+    keys: Callable[[Any, Mapping[str, HeadSpec], Collection[str]], KeyTable]
+    read_tokenizer: Callable[[Path, Any], Tokenizer]
+    tokenizer_files: tuple[str, ...]
+    longest: Callable[[Any], int]  # tokens the model can read at once
+    new_state: Callable[[Any, int, int, Tensor], State] | None = None  # config, texts, capacity, like
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint in memory, ready to answer."""
+
+    name: str  # what the user asked for
+    family: Family
+    config: Any
+    network: Network
+    tokenizer: Tokenizer
+    heads: Mapping[str, HeadSpec]
+    source: str  # repository or folder
+    revision: str  # commit, or "local"
+    report: LoadReport
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what config.json says beside the architecture
+
+    @property
+    def longest(self) -> int:
+        """Tokens it can read at once, special tokens included."""
+        return self.family.longest(self.config)
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, shared ones once."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def bytes(self) -> int:
+        """Memory its parameters take."""
+        return sum(p.numel() * p.element_size() for p in self.network.parameters())
+
+    def head(self, kind: str, name: str | None = None) -> str:
+        """The name of its head of `kind`; `name` chooses when there are several. Raises Unsupported."""
+        fitting = [n for n, spec in self.heads.items() if spec.kind == kind]
+        if name is not None and name not in fitting:
+            has = f"it has: {', '.join(fitting)}" if fitting else "it has none"
+            raise Unsupported(f"{self.name} has no {kind} head named {name!r}; {has}.", heads=fitting)
+        if not fitting:
+            has = ", ".join(f"{n} ({s.kind})" for n, s in self.heads.items()) or "none"
+            raise Unsupported(f"{self.name} has no {kind} head (its heads: {has}). Choose another model.", heads=[])
+        if name is None and len(fitting) > 1:
+            raise Unsupported(
+                f"{self.name} has {len(fitting)} {kind} heads: {', '.join(fitting)}. Name one of them.", heads=fitting
+            )
+        return name or fitting[0]
+
+
+def read_fields(config_class: type, raw: Mapping[str, Any], report: LoadReport, family: str) -> dict[str, Any]:
+    """The values of a config dataclass out of config.json.
+
+    A field with a default is one that the format itself supplies when a file leaves it out; taking it is noted in the
+    report. Raises BadCheckpoint naming every field that is missing.
+    """
+    values, missing = {}, []
+    for spec in fields(config_class):
+        if spec.name in raw:
+            values[spec.name] = raw[spec.name]
+        elif spec.default is MISSING:
+            missing.append(spec.name)
+        else:
+            report.notes.append(f"config.json has no {spec.name}; the format's own value is {spec.default!r}")
+    if missing:
+        raise BadCheckpoint(f"config.json lacks {', '.join(missing)}, which {family} needs.")
+    return values
+
+
+def require(raw: Mapping[str, Any], family: str, **allowed: tuple[Any, ...]) -> None:
+    """Refuse variants that this family file does not compute. Raises BadCheckpoint naming every such value."""
+    wrong = [
+        f"{name} = {raw[name]!r} (this zoo computes {' or '.join(map(repr, values))})"
+        for name, values in allowed.items()
+        if name in raw and raw[name] not in values
+    ]
+    if wrong:
+        raise BadCheckpoint(f"config.json asks for what {family} here does not compute: {'; '.join(wrong)}.")
+
+
+def labels_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Label names in the order of the scores, from `id2label`; LABEL_0, LABEL_1 when the config leaves it out."""
+    names = raw.get("id2label")
+    if not names:
+        return tuple(f"LABEL_{i}" for i in range(int(raw.get("num_labels", 2))))
+    return tuple(str(names[key]) for key in sorted(names, key=int))
+
+
+def empty_network(family: Family, config: Any, heads: Mapping[str, HeadSpec]) -> Network:
+    """The network without memory for its parameters, to be filled by a loader."""
+    with torch.device("meta"):
+        return family.build(config, heads).eval()

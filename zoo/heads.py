@@ -1,0 +1,99 @@
+"""From hidden rows to scores. Four heads serve every family; a family says which it has and how each is pooled.
+
+Kinds, as checkpoints name them in `HeadSpec.kind`:
+`classifier` one score a label for each text; `pooled` the pooled vector alone; `tokens` one score a label for each
+token; `span` a start and an end score for each token; `lm` the next token; `masked_lm` the token itself.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.contracts import Batch
+from zoo.layers.activations import Activation
+from zoo.layers.pooling import Pool
+
+PER_TEXT = ("classifier", "pooled")  # kinds that give one row a text; the others give one row a token
+
+
+class Pooler(nn.Module):
+    """A linear map and tanh on the pooled vector: BERT's pooler (Devlin et al. 2019, original code modeling.py)."""
+
+    def __init__(self, pool: Pool, width: int) -> None:
+        super().__init__()
+        self.pool = pool
+        self.dense = nn.Linear(width, width)
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [B, D]."""
+        return torch.tanh(self.dense(self.pool(rows, batch)))
+
+
+class PlainPool(nn.Module):
+    """A pool without parameters."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [B, D]."""
+        return self.pool(rows, batch)
+
+
+class Classifier(nn.Module):
+    """One score a label for each text: pool, then a linear map."""
+
+    def __init__(self, pooler: nn.Module, width: int, labels: int, bias: bool = True, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.pooler = pooler
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(width, labels, bias=bias)
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [B, K]."""
+        return self.out(self.dropout(self.pooler(rows, batch)))
+
+
+class RowScores(nn.Module):
+    """A linear map on every row: token classification with K labels, or a span head with the two columns start, end."""
+
+    def __init__(self, width: int, columns: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(width, columns)
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [N, K]."""
+        return self.out(rows)
+
+
+class LanguageModel(nn.Module):
+    """Scores of the next token at every row: a product with the (usually tied) input embedding, no bias."""
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.embedding = embedding  # the module is shared with the body when tied
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [N, V]."""
+        return F.linear(rows, self.embedding.weight)
+
+
+class MaskedLanguageModel(nn.Module):
+    """Scores of the token itself at every row: dense, activation, norm, product with the embedding, bias."""
+
+    def __init__(self, embedding: nn.Embedding, activation: Activation, eps: float) -> None:
+        super().__init__()
+        vocabulary, width = embedding.num_embeddings, embedding.embedding_dim
+        self.dense = nn.Linear(width, width)
+        self.activation = activation
+        self.norm = nn.LayerNorm(width, eps)
+        self.embedding = embedding
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [N, V]."""
+        rows = self.norm(self.activation(self.dense(rows)))
+        return F.linear(rows, self.embedding.weight, self.bias)

@@ -1,0 +1,185 @@
+"""GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; original code openai/gpt-2).
+
+Differs from GPT: norm before each part and once more at the end, byte-level BPE, a longer context. "gelu_new" is the
+tanh approximation. N rows, D width, B texts, H heads, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
+from zoo.errors import BadCheckpoint
+from zoo.family import Family, Network, labels_of, read_fields, require
+from zoo.heads import Classifier, LanguageModel, PlainPool, RowScores
+from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
+from zoo.layers.attention import CausalAttention, KeyValues
+from zoo.layers.blocks import FeedForward, PreNormBlock
+from zoo.layers.pooling import last_token
+from zoo.tokenizers.subword import byte_level_bpe
+from zoo.weights.keymap import Alias, Drop, KeyTable, LoadReport, Rename, Rule, transpose
+
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "gelu": gelu_erf,
+    "relu": relu,
+}
+
+
+@dataclass(frozen=True)
+class Gpt2Config:
+    """Named as in config.json. Defaults are what the reference code takes when a file leaves the field out."""
+
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    n_inner: int | None = None  # null means four times the width
+    activation_function: str = "gelu_new"
+    layer_norm_epsilon: float = 1e-5
+    resid_pdrop: float = 0.1
+    embd_pdrop: float = 0.1
+    attn_pdrop: float = 0.1
+    tie_word_embeddings: bool = True
+    eos_token_id: int | None = None
+
+
+def read_config(raw: Mapping[str, Any], report: LoadReport) -> Gpt2Config:
+    """Check and read config.json. Raises BadCheckpoint for missing fields and variants not computed here."""
+    require(
+        raw,
+        "GPT-2",
+        activation_function=tuple(ACTIVATIONS),
+        scale_attn_weights=(True,),
+        scale_attn_by_inverse_layer_idx=(False,),
+        add_cross_attention=(False,),
+    )
+    config = Gpt2Config(**read_fields(Gpt2Config, raw, report, "GPT-2"))
+    if config.n_embd % config.n_head:
+        raise BadCheckpoint(f"config.json: n_embd {config.n_embd} is no multiple of n_head {config.n_head}.")
+    return config
+
+
+class Gpt2(nn.Module):
+    """The decoder."""
+
+    def __init__(self, config: Gpt2Config) -> None:
+        super().__init__()
+        width, eps = config.n_embd, config.layer_norm_epsilon
+        self.word = nn.Embedding(config.vocab_size, width)
+        self.position = nn.Embedding(config.n_positions, width)
+        self.dropout = nn.Dropout(config.embd_pdrop)
+        self.blocks = nn.ModuleList(
+            PreNormBlock(
+                CausalAttention(width, config.n_head, config.attn_pdrop),
+                FeedForward(width, config.n_inner or 4 * width, ACTIVATIONS[config.activation_function]),
+                width,
+                eps,
+                config.resid_pdrop,
+            )
+            for _ in range(config.n_layer)
+        )
+        self.norm = nn.LayerNorm(width, eps)
+
+    def forward(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
+        """-> Hidden with rows [N, D], and with a state the one that counts the new tokens too."""
+        assert state is None or isinstance(state, KeyValues)
+        x: Tensor = self.dropout(self.word(batch.ids) + self.position(batch.positions))  # [N, D]
+        for index, block in enumerate(self.blocks):
+            if trace is not None:
+                trace.layers.append(x)
+            x = block(x, batch, state.layer(index) if state is not None else None, trace)
+        x = self.norm(x)
+        if trace is not None:
+            trace.layers.append(x)
+        return Hidden(x, state.grown(batch.lengths) if state is not None else None)
+
+
+def build(config: Gpt2Config, heads: Mapping[str, HeadSpec]) -> Network:
+    """The body with the named heads."""
+    body = Gpt2(config)
+    width = config.n_embd
+
+    def head(spec: HeadSpec) -> nn.Module:
+        if spec.kind == "lm":
+            tied = config.tie_word_embeddings
+            return LanguageModel(body.word if tied else nn.Embedding(config.vocab_size, width))
+        if spec.kind == "classifier":
+            return Classifier(PlainPool(last_token), width, len(spec.labels), bias=False)
+        assert spec.kind in ("tokens", "span"), f"GPT-2 has no {spec.kind} head"
+        return RowScores(width, len(spec.labels) if spec.kind == "tokens" else 2)
+
+    return Network(body, {name: head(spec) for name, spec in heads.items()})
+
+
+def heads_in(keys: Collection[str], raw: Mapping[str, Any]) -> dict[str, HeadSpec]:
+    """The heads of a published file. The LM head is tied, so files often leave it out: a file without another head
+    is a language model."""
+    if "score.weight" in keys:
+        return {"classifier": HeadSpec("classifier", labels_of(raw))}
+    if "classifier.weight" in keys:
+        return {"tokens": HeadSpec("tokens", labels_of(raw))}
+    if "qa_outputs.weight" in keys:
+        return {"span": HeadSpec("span")}
+    return {"lm": HeadSpec("lm")}
+
+
+def keys(config: Gpt2Config, heads: Mapping[str, HeadSpec], names: Collection[str]) -> KeyTable:
+    """How published names become ours. The original Conv1D keeps weights as [in, out]."""
+    layer, block = "h.{i}.", "body.blocks.{i}."
+    rules: list[Rule] = [
+        Rename("wte.weight", "body.word.weight"),
+        Rename("wpe.weight", "body.position.weight"),
+        Rename(layer + "ln_1.{p}", block + "attention_norm.{p}"),
+        Rename(layer + "attn.c_attn.{p}", block + "attention.qkv.{p}", transpose),
+        Rename(layer + "attn.c_proj.{p}", block + "attention.out.{p}", transpose),
+        Drop(layer + "attn.bias", "a buffer: the causal mask", rank=4),
+        Drop(layer + "attn.masked_bias", "a buffer: the number that stands for minus infinity"),
+        Rename(layer + "ln_2.{p}", block + "feed_forward_norm.{p}"),
+        Rename(layer + "mlp.c_fc.{p}", block + "feed_forward.up.{p}", transpose),
+        Rename(layer + "mlp.c_proj.{p}", block + "feed_forward.down.{p}", transpose),
+        Rename("ln_f.{p}", "body.norm.{p}"),
+        Rename("score.weight", "heads.classifier.out.weight"),
+        Rename("classifier.{p}", "heads.tokens.out.{p}"),
+        Rename("qa_outputs.{p}", "heads.span.out.{p}"),
+    ]
+    if config.tie_word_embeddings:
+        rules.append(Alias("lm_head.weight", "body.word.weight"))
+    else:
+        rules.append(Rename("lm_head.weight", "heads.lm.embedding.weight"))
+    return KeyTable(tuple(rules), prefix="transformer.")
+
+
+def read_tokenizer(folder: Path, config: Gpt2Config) -> Tokenizer:
+    """Byte-level BPE from tokenizer.json, or built from vocab.json and merges.txt."""
+    return byte_level_bpe(folder, end=config.eos_token_id)
+
+
+def new_state(config: Gpt2Config, texts: int, capacity: int, like: Tensor) -> KeyValues:
+    """Room for `capacity` tokens of each text."""
+    return KeyValues.empty(config.n_layer, texts, config.n_head, capacity, config.n_embd // config.n_head, like)
+
+
+FAMILY = Family(
+    name="gpt2",
+    title="GPT-2",
+    paper="Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
+    url="https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf",
+    year=2019,
+    model_types=("gpt2",),
+    read_config=read_config,
+    build=build,
+    heads_in=heads_in,
+    keys=keys,
+    read_tokenizer=read_tokenizer,
+    tokenizer_files=("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"),
+    longest=lambda config: config.n_positions,
+    new_state=new_state,
+)

@@ -1,0 +1,1 @@
+"""Text -> ids with character offsets. One module for each kind of unit: subword pieces, words, characters."""

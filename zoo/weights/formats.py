@@ -1,0 +1,124 @@
+"""Weight files -> tensors, whatever format they are in. No file is ever run as code.
+
+Read are safetensors (single or sharded), and PyTorch pickles (`.bin`, of before and after the zip format of torch 1.6,
+single or sharded) through `torch.load(weights_only=True)`.
+
+Our own checkpoints use two conventions on top of sharded safetensors, so that every file stays under 10 MB:
+`NAME.scale` beside an int8 `NAME` holds one factor a row, and `NAME@0`, `NAME@1`, ... are row ranges of one tensor.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from zoo.errors import BadCheckpoint
+
+SINGLE = ("model.safetensors", "pytorch_model.bin")
+SHARDED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+WEIGHT_FILES = (SINGLE[0], SHARDED[0], SINGLE[1], SHARDED[1])  # in order of preference
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files of a checkpoint folder. Raises BadCheckpoint when there is none, or a shard is missing."""
+    for name in WEIGHT_FILES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        if name not in SHARDED:
+            return [path]
+        shards = [folder / shard for shard in shard_names(path)]
+        absent = [shard.name for shard in shards if not shard.is_file()]
+        if absent:
+            raise BadCheckpoint(
+                f"{folder} lacks {', '.join(absent)}, which {name} names. Copy or download the missing files again."
+            )
+        return shards
+    raise BadCheckpoint(f"{folder} holds no weights: none of {', '.join(WEIGHT_FILES)} is there.")
+
+
+def shard_names(index: Path) -> list[str]:
+    """The files an index names, each once, in order. Raises BadCheckpoint when the index is broken."""
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+        raise BadCheckpoint(f"{index} has no weight_map of tensor names to files.")
+    names = list(dict.fromkeys(weight_map.values()))
+    outside = [n for n in names if Path(n).name != n]
+    if outside:
+        raise BadCheckpoint(f"{index} names files outside its folder: {', '.join(outside)}.")
+    return names
+
+
+def read_tensors(files: list[Path]) -> dict[str, Tensor]:
+    """All tensors of `files`; safetensors are mapped, not copied. Raises BadCheckpoint on a broken file."""
+    tensors: dict[str, Tensor] = {}
+    for path in files:
+        tensors |= _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    return unpack(tensors)
+
+
+def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo our own conventions: join row ranges, multiply int8 rows by their factors. Others pass unchanged."""
+    plain: dict[str, Tensor] = {}
+    ranges: dict[str, dict[int, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, mark, number = key.rpartition("@")
+        if mark and number.isdigit():
+            ranges.setdefault(name, {})[int(number)] = tensor
+        else:
+            plain[key] = tensor
+    for name, parts in ranges.items():
+        if sorted(parts) != list(range(len(parts))):
+            raise BadCheckpoint(f"The row ranges of {name} have a gap: found {sorted(parts)}.")
+        plain[name] = torch.cat([parts[i] for i in range(len(parts))])
+    for key in [k for k in plain if k.endswith(".scale") and _is_int8(plain, k.removesuffix(".scale"))]:
+        name, scale = key.removesuffix(".scale"), plain.pop(key)
+        plain[name] = plain[name].float() * scale.float()[:, None]
+    return plain
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object. Raises BadCheckpoint when the file is absent or no JSON object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadCheckpoint(f"{path.parent} lacks {path.name}.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadCheckpoint(f"{path} is not readable as JSON ({error}). Download or copy it again.") from None
+    if not isinstance(value, dict):
+        raise BadCheckpoint(f"{path} holds no JSON object.")
+    return value
+
+
+def _is_int8(tensors: Mapping[str, Tensor], name: str) -> bool:
+    return name in tensors and tensors[name].dtype == torch.int8
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise BadCheckpoint(f"{path} is broken or was cut off ({error}). Delete it and download it again.") from None
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0]
+        raise BadCheckpoint(
+            f"{path} is broken, or holds objects other than tensors, which are not opened ({reason})."
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise BadCheckpoint(f"{path} is broken or was cut off ({reason}). Delete it and download it again.") from None
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise BadCheckpoint(f"{path} holds no plain dictionary of tensors.")
+    return state
