@@ -1,4 +1,5 @@
-"""`python -m tasks run TASK ...` answers one input, `python -m tasks eval TASK ...` scores a file of labelled rows.
+"""`python -m tasks run TASK ...` answers one input, `python -m tasks eval TASK ...` scores a file of labelled rows,
+`python -m tasks figures` measures the shipped checkpoints.
 
 JSON alone goes to stdout, progress to stderr. A user's mistake gives exit code 2 and, with --json, one JSON object.
 """
@@ -56,6 +57,10 @@ def parser() -> argparse.ArgumentParser:
             "--label-map", action="append", default=[], metavar="FILE=MODEL", help="rename a label of the file"
         )
         _common(name, one)
+    figures = commands.add_parser("figures", help="measure the shipped checkpoints and write their cards")
+    figures.add_argument("--model", action="append", help="only this one; may be given again")
+    figures.add_argument("--data", type=Path, help="the folder with the data sets; without it only write the pages")
+    figures.add_argument("--heldout", type=Path, help="the folder that `python -m zoo heldout` wrote")
     return top
 
 
@@ -64,7 +69,7 @@ def _common(task: str, one: argparse.ArgumentParser) -> None:
     one.add_argument("--head", help="which head answers, where a model has several")
     if task == "qa":
         one.add_argument("--max-answer-tokens", type=int, default=30)
-        one.add_argument("--stride", type=int, default=128, help="tokens that neighbouring windows share")
+        one.add_argument("--stride", type=int, help="tokens that neighbouring windows share")
         group = one.add_mutually_exclusive_group()
         group.add_argument("--no-answer", dest="allow_no_answer", action="store_true", default=None, help="allow it")
         group.add_argument("--always-answer", dest="allow_no_answer", action="store_false", default=None)
@@ -74,9 +79,7 @@ def _common(task: str, one: argparse.ArgumentParser) -> None:
         one.add_argument("--top-k", type=int, default=0)
         one.add_argument("--top-p", type=float, default=1.0)
         one.add_argument("--seed", type=int, default=0)
-        one.add_argument(
-            "--no-repeat", type=int, default=3, help="forbid n-grams of this size twice; 0 allows"
-        )
+        one.add_argument("--no-repeat", type=int, default=3, help="forbid n-grams of this size twice; 0 allows")
         one.add_argument("--prompt", default="TL;DR:")
 
 
@@ -86,7 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments or arguments[:1] == ["eval"]
     try:
         options = vars(parser().parse_args(arguments))
-        command, task, model = options.pop("command"), options.pop("task"), options.pop("model")
+        command = options.pop("command")
+        if command == "figures":
+            return _figures(**options)
+        task, model = options.pop("task"), options.pop("model")
         return _run(task, model, options) if command == "run" else _evaluate(task, model, options)
     except ZooError as error:
         print(json.dumps(error.as_json(), ensure_ascii=False)) if as_json else print(error.message, file=sys.stderr)
@@ -144,6 +150,23 @@ def _evaluate(task: str, model: str, options: dict[str, Any]) -> int:
     if target is not None:
         target.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     print(json.dumps(made, ensure_ascii=False))
+    return 0
+
+
+def _figures(model: list[str] | None, data: Path | None, heldout: Path | None) -> int:
+    from tasks import cards
+    from zoo import Engine
+
+    chosen = model or list(cards.MEASURES)
+    strange = [name for name in chosen if name not in cards.MEASURES]
+    if strange:
+        raise BadParameter(f"{', '.join(strange)} is not shipped; choose from {', '.join(cards.MEASURES)}.")
+    if data is not None:
+        found = cards.measure(chosen, data, heldout or data, Engine(), lambda line: print(line, file=sys.stderr))
+        for name, rows in found.items():
+            cards.save(name, rows)
+            print(cards.table(cards.read(name), commands=True))
+    cards.write_pages()
     return 0
 
 

@@ -22,7 +22,7 @@ class Options:
     top_k: int = 3
     max_answer_tokens: int = 30
     allow_no_answer: bool | None = None
-    stride: int = 128
+    stride: int | None = None  # tokens that neighbouring windows share; the engine's own when None
 
     def checked(self, model: str) -> Options:
         """With ranges checked and the checkpoint's own default filled in. Raises BadParameter."""
@@ -34,7 +34,7 @@ class Options:
             whole(self.top_k, "top_k", 1, BEST),
             whole(self.max_answer_tokens, "max_answer_tokens", 1, 384),
             allow,
-            whole(self.stride, "stride", 0, 384),
+            None if self.stride is None else whole(self.stride, "stride", 0, 384),
         )
 
 
@@ -47,7 +47,7 @@ def run(
     top_k: int = 3,
     max_answer_tokens: int = 30,
     allow_no_answer: bool | None = None,
-    stride: int = 128,
+    stride: int | None = None,
 ) -> Result:
     """Answer one question. `answer` is empty when the passage holds none.
 

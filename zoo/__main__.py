@@ -1,4 +1,4 @@
-"""`python -m zoo list | show | pull | check | train`: the catalog, the Hub and the recipes from a shell.
+"""`python -m zoo list | show | pull | check | train | heldout`: the catalog, the Hub and the recipes from a shell.
 
 Results go to stdout, progress to stderr. A user's mistake gives exit code 2 and one sentence on stderr.
 """
@@ -52,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="", help="cuda or cpu; the GPU when there is one")
     train.add_argument("--threads", type=int, help="processor threads to use")
     train.add_argument("--scale", type=float, default=1.0, help="part of the recipe's steps; 0.01 for a quick look")
+    heldout = commands.add_parser("heldout", help="write evaluation files that no recipe trains on")
+    heldout.add_argument("--data", type=Path, required=True, help="the folder with the data sets")
+    heldout.add_argument("--out", type=Path, required=True, help="the folder for the files")
     return top
 
 
@@ -185,6 +188,14 @@ def _train(
     return 0
 
 
+def _heldout(data: Path, out: Path) -> int:
+    from zoo.training import heldout
+
+    for name, rows in heldout.write(data, out).items():
+        print(f"{out / name}: {rows:,} rows")
+    return 0
+
+
 def _row(c: Any) -> dict[str, Any]:
     return {
         "name": c.name,
@@ -219,6 +230,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "pull": _pull,
     "check": _check,
     "train": _train,
+    "heldout": _heldout,
 }
 
 if __name__ == "__main__":

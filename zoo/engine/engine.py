@@ -24,7 +24,8 @@ from zoo.heads import PER_TEXT
 from zoo.opening import load
 
 STEP_TOKENS = 4096  # tokens computed at once
-WINDOW = 384  # tokens of a window over a long passage, as in the original SQuAD code of BERT
+WINDOW = 384  # tokens of a window over a long passage, and how many neighbours share: as in the original SQuAD code
+STRIDE = 128
 
 
 @dataclass(frozen=True)
@@ -156,11 +157,14 @@ class Engine:
         name: str,
         head: str | None,
         pairs: Sequence[tuple[str, str]],
-        stride: int = 128,
+        stride: int | None = None,
         window: int | None = None,
         timings: Timings | None = None,
     ) -> list[Spanned]:
-        """Start and end scores of (question, passage) pairs, over as many windows as the passage needs."""
+        """Start and end scores of (question, passage) pairs, over as many windows as the passage needs.
+
+        Neighbouring windows share `stride` tokens. Raises BadParameter when that leaves no room to move on.
+        """
         timings = timings or Timings()
         model = self.model(name, timings)
         chosen = model.head("span", head)
@@ -175,12 +179,13 @@ class Engine:
                 questions.append(read)
                 pieces = passages.get(passage) or passages.setdefault(passage, model.tokenizer.pieces(passage))
                 room = size - len(asked) - model.tokenizer.extras(True)
-                if stride >= room:
+                shared = min(STRIDE, room // 2) if stride is None else stride
+                if shared >= room:
                     raise BadParameter(
                         f"stride is {stride}; a window holds {room} tokens beside this question, so it must be less."
                     )
                 owners.append([])
-                for begin, end in windows(len(pieces), room, stride):
+                for begin, end in windows(len(pieces), room, shared):
                     owners[-1].append(len(encodings))
                     encodings.append(model.tokenizer.assemble(asked, pieces[begin:end]))
         with timings.stage("forward"):

@@ -174,18 +174,22 @@ def keys(config: BertConfig, heads: Mapping[str, HeadSpec], names: Collection[st
         Drop("fit_dense{p}", "a projection used in TinyBERT's distillation only"),
         Drop("fit_dense.{p}", "a projection used in TinyBERT's distillation only"),
         Drop("fit_denses.{i}.{p}", "a projection used in TinyBERT's distillation only"),
-        Rename("cls.predictions.bias", "heads.masked_lm.bias"),
-        Alias("cls.predictions.decoder.bias", "heads.masked_lm.bias"),
         Rename("cls.predictions.transform.dense.{p}", "heads.masked_lm.dense.{p}"),
         Rename("cls.predictions.transform.LayerNorm.{p}", "heads.masked_lm.norm.{p}"),
         Rename("cls.seq_relationship.{p}", "heads.next_sentence.out.{p}"),
         Rename("qa_outputs.{p}", "heads.span.out.{p}"),
         Rename("classifier.{p}", "heads.classifier.out.{p}"),
     ]
+    bias, decoder = "cls.predictions.bias", "cls.predictions.decoder."
     if config.tie_word_embeddings:
-        rules.append(Alias("cls.predictions.decoder.weight", "body.embeddings.word.weight"))
+        rules += [Rename(bias, "heads.masked_lm.bias"), Alias(decoder + "bias", "heads.masked_lm.bias")]
+        rules.append(Alias(decoder + "weight", "body.embeddings.word.weight"))
     else:
-        rules.append(Rename("cls.predictions.decoder.weight", "heads.masked_lm.embedding.weight"))
+        if decoder + "bias" in names:  # it is the one that is added; the other is a leftover, often equal
+            rules += [Rename(decoder + "bias", "heads.masked_lm.bias"), Drop(bias, "unused beside the decoder's bias")]
+        else:
+            rules.append(Rename(bias, "heads.masked_lm.bias"))
+        rules.append(Rename(decoder + "weight", "heads.masked_lm.embedding.weight"))
     for name, spec in heads.items():
         if spec.kind == "pooled":
             rules.append(Rename("pooler.dense.{p}", f"heads.{name}.dense.{{p}}"))

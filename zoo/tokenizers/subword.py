@@ -65,25 +65,33 @@ class SubwordTokenizer:
 def wordpiece(folder: Path, template: str, pair: str) -> SubwordTokenizer:
     """BERT's tokenizer: clean, split Chinese characters, lower-case and strip accents if asked, then WordPiece.
 
-    Raises BadCheckpoint when neither tokenizer.json nor vocab.txt is readable.
+    As in the reference, tokenizer_config.json decides on case and accents even where tokenizer.json says otherwise,
+    unless it names a class that has no such options. Raises BadCheckpoint when neither tokenizer.json nor vocab.txt
+    is readable, and for a vocabulary that wants its words cut by another program first.
     """
+    options = _options(folder)
+    if options.get("tokenizer_class") == "BertJapaneseTokenizer" or "word_tokenizer_type" in options:
+        raise BadCheckpoint(
+            f"{folder} needs a Japanese word splitter (BertJapaneseTokenizer), which is not in this zoo."
+        )
+    normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=bool(options.get("tokenize_chinese_chars", True)),
+        strip_accents=options.get("strip_accents"),
+        lowercase=bool(options.get("do_lower_case", True)),  # absent means true in the reference
+    )
     ready = _from_json(folder)
     if ready is not None:
+        if _decides(options) and isinstance(ready.normalizer, normalizers.BertNormalizer):
+            ready.normalizer = normalizer
         return SubwordTokenizer(ready, template, pair)
     words = _read_lines(folder / "vocab.txt")
-    options = _options(folder)
-    lower = bool(options.get("do_lower_case", True))  # absent means true in the reference; cased files say false
     vocabulary = {word: index for index, word in enumerate(words)}
     specials = [word for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if word in vocabulary]
     if "[UNK]" not in specials:
         raise BadCheckpoint(f"{folder / 'vocab.txt'} has no [UNK] and is no BERT vocabulary.")
     pipeline = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
-    pipeline.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=bool(options.get("tokenize_chinese_chars", True)),
-        strip_accents=options.get("strip_accents"),
-        lowercase=lower,
-    )
+    pipeline.normalizer = normalizer
     pipeline.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     pipeline.decoder = decoders.WordPiece(prefix="##")
     pipeline.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in specials])
@@ -93,17 +101,23 @@ def wordpiece(folder: Path, template: str, pair: str) -> SubwordTokenizer:
 def byte_level_bpe(folder: Path, end: int | None, template: str = "A:0", pair: str = "A:0 B:0") -> SubwordTokenizer:
     """GPT-2's tokenizer: bytes as letters, split by its regular expression, then BPE.
 
+    As in the reference, tokenizer_config.json decides whether a space is put before the text (`add_prefix_space`).
     Raises BadCheckpoint when neither tokenizer.json nor vocab.json with merges.txt is readable.
     """
+    options = _options(folder)
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=bool(options.get("add_prefix_space", False)))
     pipeline = _from_json(folder)
-    if pipeline is None:
+    if pipeline is not None:
+        if _decides(options) and isinstance(pipeline.pre_tokenizer, pre_tokenizers.ByteLevel):
+            pipeline.pre_tokenizer = splitter
+    else:
         vocabulary = read_json(folder / "vocab.json")
         lines = _read_lines(folder / "merges.txt")
         rows = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
         if any(len(row) != 2 for row in rows):
             raise BadCheckpoint(f"{folder / 'merges.txt'} has lines that are no pair of pieces.")
         pipeline = Tokenizer(models.BPE(vocabulary, [(a, b) for a, b in rows]))
-        pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        pipeline.pre_tokenizer = splitter
         pipeline.decoder = decoders.ByteLevel()
         if "<|endoftext|>" in vocabulary:
             pipeline.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
@@ -125,6 +139,11 @@ def _from_json(folder: Path) -> Tokenizer | None:
 def _options(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
     return read_json(path) if path.is_file() else {}
+
+
+def _decides(options: dict[str, Any]) -> bool:
+    """Whether tokenizer_config.json is there, and of a class that builds its pipeline from the options in it."""
+    return bool(options) and options.get("tokenizer_class") not in ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -49,9 +49,9 @@ def shard_names(index: Path) -> list[str]:
     if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
         raise BadCheckpoint(f"{index} has no weight_map of tensor names to files.")
     names = list(dict.fromkeys(weight_map.values()))
-    outside = [n for n in names if Path(n).name != n]
+    outside = [n for n in names if not _is_plain_name(n)]
     if outside:
-        raise BadCheckpoint(f"{index} names files outside its folder: {', '.join(outside)}.")
+        raise BadCheckpoint(f"{index} names files outside its folder: {', '.join(map(repr, outside))}.")
     return names
 
 
@@ -59,27 +59,41 @@ def read_tensors(files: list[Path]) -> dict[str, Tensor]:
     """All tensors of `files`; safetensors are mapped, not copied. Raises BadCheckpoint on a broken file."""
     tensors: dict[str, Tensor] = {}
     for path in files:
-        tensors |= _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+        more = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+        twice = [key for key in more if key in tensors]
+        if twice:
+            raise BadCheckpoint(f"{path} holds {twice[0]}, which another file of the checkpoint holds, too.")
+        tensors |= more
     return unpack(tensors)
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo our own conventions: join row ranges, multiply int8 rows by their factors. Others pass unchanged."""
+    """Undo our own conventions: join row ranges, multiply int8 rows by their factors. Others pass unchanged.
+
+    Raises BadCheckpoint for ranges with a gap, and for ranges or factors that do not fit together.
+    """
     plain: dict[str, Tensor] = {}
     ranges: dict[str, dict[int, Tensor]] = {}
     for key, tensor in tensors.items():
         name, mark, number = key.rpartition("@")
-        if mark and number.isdigit():
+        if mark and number.isdecimal():
             ranges.setdefault(name, {})[int(number)] = tensor
         else:
             plain[key] = tensor
     for name, parts in ranges.items():
         if sorted(parts) != list(range(len(parts))):
             raise BadCheckpoint(f"The row ranges of {name} have a gap: found {sorted(parts)}.")
-        plain[name] = torch.cat([parts[i] for i in range(len(parts))])
+        ordered = [parts[i] for i in range(len(parts))]
+        kinds = {(part.shape[1:], part.dtype) for part in ordered}
+        if name in plain or len(kinds) > 1 or any(part.dim() == 0 for part in ordered):
+            raise BadCheckpoint(f"The row ranges of {name} do not fit together, or stand beside a whole {name}.")
+        plain[name] = torch.cat(ordered)
     for key in [k for k in plain if k.endswith(".scale") and _is_int8(plain, k.removesuffix(".scale"))]:
         name, scale = key.removesuffix(".scale"), plain.pop(key)
-        plain[name] = plain[name].float() * scale.float()[:, None]
+        rows = plain[name]
+        if rows.dim() != 2 or scale.shape != rows.shape[:1]:
+            raise BadCheckpoint(f"{key} is {list(scale.shape)}; it must be one factor a row of {list(rows.shape)}.")
+        plain[name] = rows.float() * scale.float()[:, None]
     return plain
 
 
@@ -89,11 +103,19 @@ def read_json(path: Path) -> dict:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadCheckpoint(f"{path.parent} lacks {path.name}.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise BadCheckpoint(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, or a number of thousands of digits
         raise BadCheckpoint(f"{path} is not readable as JSON ({error}). Download or copy it again.") from None
     if not isinstance(value, dict):
         raise BadCheckpoint(f"{path} holds no JSON object.")
     return value
+
+
+def _is_plain_name(name: str) -> bool:
+    """Whether it names a file right here, on every system: no folder, no drive, no way up."""
+    here = PurePosixPath(name).name == name == PureWindowsPath(name).name
+    return here and name not in ("", "..") and name.isprintable()
 
 
 def _is_int8(tensors: Mapping[str, Tensor], name: str) -> bool:
@@ -119,6 +141,6 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise BadCheckpoint(f"{path} is broken or was cut off ({reason}). Delete it and download it again.") from None
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise BadCheckpoint(f"{path} holds no plain dictionary of tensors.")
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(t, Tensor) for k, t in state.items()):
+        raise BadCheckpoint(f"{path} holds no plain dictionary of tensors by name.")
     return state

@@ -107,6 +107,7 @@ def apply(
     aliases: list[tuple[str, str, Tensor]] = []
     unexpected: list[str] = []
     misshapen: list[str] = []
+    broken: set[str] = set()  # targets that are misshapen before they are filled
     for key, name in names.items():
         tensor = tensors[key]
         found = _match(name, tensor, compiled)
@@ -120,7 +121,11 @@ def apply(
             aliases.append((key, _fill(rule.of, values), tensor))
         elif isinstance(rule, Join):
             target = _fill(rule.target, values)
-            pending.setdefault(target, {})[part] = (key, tensor)
+            pieces = pending.setdefault(target, {})
+            if part in pieces:
+                unexpected.append(f"{key} (fills a part of {target} a second time)")
+                continue
+            pieces[part] = (key, tensor)
             parts[target] = len(rule.sources)
         else:
             target = _fill(rule.target, values)
@@ -130,10 +135,20 @@ def apply(
             filled[target] = rule.op(tensor) if rule.op else tensor
             report.sources[target] = key
     for target, pieces in pending.items():
-        if len(pieces) == parts[target]:
+        keys = [key for key, _ in pieces.values()]
+        if target in filled:
+            unexpected += [f"{key} (fills {target} a second time)" for key in keys]
+        elif len(pieces) < parts[target]:
+            unexpected += [f"{key} (no place: {target})" for key in keys if target not in wanted]
+        else:
             ordered = [pieces[i] for i in range(parts[target])]
-            filled[target] = torch.cat([tensor for _, tensor in ordered])
             report.sources[target] = " + ".join(key for key, _ in ordered)
+            shapes = [list(tensor.shape) for _, tensor in ordered]
+            if all(shape and shape[1:] == shapes[0][1:] for shape in shapes):
+                filled[target] = torch.cat([tensor for _, tensor in ordered])
+            else:
+                misshapen.append(f"{report.sources[target]} are {shapes}, which do not join to {target}")
+                broken.add(target)
     for key, target, tensor in aliases:
         if target not in filled:
             filled[target], report.sources[target] = tensor, key
@@ -142,7 +157,7 @@ def apply(
         else:
             report.dropped[key] = f"a second name of {report.sources[target]}, same numbers"
     unexpected += [f"{report.sources[t]} (no place: {t})" for t in filled if t not in wanted]
-    missing = [t for t in wanted if t not in filled]
+    missing = [t for t in wanted if t not in filled and t not in broken]
     misshapen += [
         f"{report.sources[t]} is {list(filled[t].shape)}, {t} is {list(shape)}"
         for t, shape in wanted.items()

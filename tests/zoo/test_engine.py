@@ -1,0 +1,201 @@
+"""The shared inference layer: one load for many callers, a budget that holds, windows and cuts that are told."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoo
+from tests import minis
+from zoo import Engine
+from zoo.contracts import Batch, Pieces
+from zoo.engine import windows
+from zoo.engine.engine import Timings
+from zoo.errors import BadParameter, InputTooLong, OutOfMemory, UnknownModel, Unsupported
+from zoo.generation import Sampling
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("models")
+    for seed, name in enumerate(("a", "b", "c")):
+        minis.bert_checkpoint(base / name, seed=seed)
+    minis.gpt2_checkpoint(base / "gpt")
+    return base
+
+
+class Counting:
+    """Opens models slowly and counts how often."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+
+    def __call__(self, name: str, progress: bool) -> zoo.Model:
+        self.opened.append(name)
+        time.sleep(0.2)
+        return zoo.load(name)
+
+
+def test_concurrent_callers_share_one_load_and_get_equal_answers(folder: Path) -> None:
+    opener = Counting()
+    engine = Engine(open_model=opener)
+    name = str(folder / "a")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: engine.classify(name, "nli", [("one cat", "two cats")]), range(16)))
+    assert opener.opened == [name]
+    assert all(answer == found[0] for answer in found)
+
+
+def test_a_failed_load_reaches_every_waiter_and_is_tried_again(folder: Path) -> None:
+    calls = []
+
+    def broken(name: str, progress: bool) -> zoo.Model:
+        calls.append(name)
+        time.sleep(0.1)
+        if len(calls) == 1:
+            raise UnknownModel("not there")
+        return zoo.load(name)
+
+    engine = Engine(open_model=broken)
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            engine.model(str(folder / "a"))
+        except UnknownModel as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 4
+    assert len(calls) == 1
+    assert engine.model(str(folder / "a")).heads
+
+
+def test_budget_drops_the_least_recently_used(folder: Path) -> None:
+    names = [str(folder / n) for n in ("a", "b", "c")]
+    size = zoo.load(names[0]).bytes
+    engine = Engine(memory_bytes=2 * size)
+    engine.model(names[0])
+    engine.model(names[1])
+    engine.model(names[0])  # now b is the oldest
+    engine.model(names[2])
+    assert [n for n, _ in engine.loaded()] == [names[0], names[2]]
+    assert engine.used_bytes <= engine.memory_bytes
+    assert engine.unload(names[0]) and not engine.unload(names[0])
+
+
+def test_a_model_over_the_budget_is_refused_with_numbers(folder: Path) -> None:
+    with pytest.raises(OutOfMemory, match="budget"):
+        Engine(memory_bytes=1000).model(str(folder / "a"))
+
+
+def test_results_do_not_depend_on_company_or_order(folder: Path) -> None:
+    engine = Engine()
+    chance = random.Random(0)
+    texts = [("".join(chance.choices("abc def", k=chance.randint(1, 40))), None) for _ in range(50)]
+    texts = [(text or "a", second) for text, second in texts]
+    together = engine.classify(str(folder / "a"), "topic", texts)
+    for text, answer in zip(texts, together, strict=True):
+        alone = engine.classify(str(folder / "a"), "topic", [text])[0]
+        assert alone.probabilities == pytest.approx(answer.probabilities, abs=1e-5)
+
+
+def test_steps_are_sorted_complete_and_within_the_budget(folder: Path) -> None:
+    model = zoo.load(folder / "a")
+    encodings = [model.tokenizer.assemble(Pieces((1,) * n, ((0, 1),) * n)) for n in (30, 2, 50, 2, 7, 50)]
+    made = list(windows.steps(encodings, 60))
+    assert sorted(i for step in made for i in step) == list(range(6))
+    assert all(sum(len(encodings[i]) for i in step) <= 60 for step in made)
+    lengths = [len(encodings[i]) for step in made for i in step]
+    assert lengths == sorted(lengths)
+
+
+def test_long_texts_are_cut_and_say_so(folder: Path) -> None:
+    engine = Engine()
+    long = "abc " * 100
+    (found,) = engine.classify(str(folder / "a"), "topic", [(long, None)])
+    (read,) = found.read
+    assert read.cut and read.of == 300 and read.tokens == 62  # 64 less [CLS] and [SEP]
+    assert long[: read.characters].replace(" ", "") == ("abc" * 21)[:62]
+    (pair,) = engine.classify(str(folder / "a"), "nli", [(long, "cab")])
+    assert pair.read[0].cut and not pair.read[1].cut
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "room", "kept"),
+    [(3, 4, 10, (3, 4)), (20, 3, 10, (7, 3)), (2, 30, 10, (2, 8)), (30, 30, 11, (6, 5)), (30, 0, 10, (10, 0))],
+)
+def test_pairs_are_cut_longest_first(first: int, second: int, room: int, kept: tuple[int, int]) -> None:
+    assert windows.cut_longest_first(first, second, room) == kept
+
+
+def test_windows_cover_every_token_and_overlap_by_the_stride() -> None:
+    for length in range(1, 60):
+        made = list(windows.windows(length, 10, 4))
+        assert made[0][0] == 0 and made[-1][1] == length
+        assert all(end - begin <= 10 for begin, end in made)
+        assert all(a[1] - b[0] == 4 for a, b in itertools.pairwise(made))
+
+
+def test_span_windows_carry_offsets_into_the_whole_passage(folder: Path) -> None:
+    passage = " ".join(f"w{i}" for i in range(60))
+    (found,) = Engine().spans(str(folder / "a"), "qa", [("who?", passage)], stride=10)
+    assert len(found.windows) > 1
+    seen = sorted({offset for window in found.windows for offset in window.offsets})
+    assert [passage[a:b] for a, b in seen] == list(passage.replace(" ", ""))
+    with pytest.raises(BadParameter, match="stride"):
+        Engine().spans(str(folder / "a"), "qa", [("who?", passage)], stride=63)
+
+
+def test_generation_equals_a_full_pass_for_every_token(folder: Path) -> None:
+    engine, name = Engine(), str(folder / "gpt")
+    model = engine.model(name)
+    made = list(engine.generate(name, None, "hello there", "\nTL;DR:", 12, Sampling()))
+    ids = list(model.tokenizer.pieces("hello there\nTL;DR:").ids)
+    with torch.inference_mode():
+        for _ in range(made[-1].tokens):
+            encoding = model.tokenizer.assemble(Pieces(tuple(ids), ((0, 0),) * len(ids)))
+            ids.append(int(model.network(Batch.of([encoding]), "lm")[-1].argmax()))
+    assert model.tokenizer.decode(ids[-made[-1].tokens :]) == made[-1].text
+
+
+def test_generation_cuts_the_document_never_the_prompt(folder: Path) -> None:
+    made = next(Engine().generate(str(folder / "gpt"), None, "x" * 500, "\nTL;DR:", 8, Sampling()))
+    assert made.read.cut and made.read.tokens == 64 - 8 - 7
+    assert made.prompt == "x" * 49 + "\nTL;DR:"
+
+
+def test_generation_refuses_what_does_not_fit(folder: Path) -> None:
+    engine = Engine()
+    with pytest.raises(BadParameter, match="new tokens"):
+        next(engine.generate(str(folder / "gpt"), None, "x", "y", 60, Sampling()))
+    with pytest.raises(InputTooLong):
+        next(engine.generate(str(folder / "gpt"), None, "x", "y" * 100, 8, Sampling()))
+    with pytest.raises(Unsupported):
+        next(engine.generate(str(folder / "a"), None, "x", "y", 8, Sampling()))
+
+
+def test_heads_are_asked_for_by_kind_and_name(folder: Path) -> None:
+    engine, name = Engine(), str(folder / "a")
+    with pytest.raises(Unsupported, match="2 classifier heads: nli, topic"):
+        engine.classify(name, None, [("a", None)])
+    with pytest.raises(Unsupported, match="no classifier head named 'qa'"):
+        engine.classify(name, "qa", [("a", None)])
+
+
+def test_timings_name_the_stages(folder: Path) -> None:
+    timings = Timings()
+    Engine().classify(str(folder / "a"), "nli", [("a", "b")], timings)
+    assert set(timings.seconds) == {"load", "tokenize", "forward", "decode"}
+    assert all(seconds >= 0 for seconds in timings.seconds.values())
