@@ -94,6 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _figures(**options)
         task, model = options.pop("task"), options.pop("model")
         return _run(task, model, options) if command == "run" else _evaluate(task, model, options)
+    except BrokenPipeError:  # the reader has seen enough, as in `... | head`
+        sys.stderr.close()
+        return 0
     except ZooError as error:
         print(json.dumps(error.as_json(), ensure_ascii=False)) if as_json else print(error.message, file=sys.stderr)
         return 2

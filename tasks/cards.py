@@ -1,5 +1,7 @@
-"""The figures of the shipped checkpoints: measured by the code of `python -m tasks eval`, kept as results.json beside the
-weights, and written into the card and the README between two markers. `python -m tasks figures --data FOLDER`.
+"""The figures of the shipped checkpoints: `python -m tasks figures --data FOLDER`.
+
+Measured by the code of `python -m tasks eval`, kept as results.json beside the weights, and written into the cards and
+the README between two markers.
 """
 
 from __future__ import annotations

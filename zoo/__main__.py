@@ -208,7 +208,7 @@ def _row(c: Any) -> dict[str, Any]:
         "megabytes": c.megabytes,
         "licence": c.licence,
         "about": c.about,
-        "figures": dict(c.figures),
+        "figures": c.figures,
     }
 
 

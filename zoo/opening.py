@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from zoo import catalog
@@ -46,8 +47,6 @@ def locate(source: str, progress: bool = False) -> tuple[hub.Fetched, catalog.Ch
 
 def embedded_revision(folder: Path) -> str:
     """A short digest of a checkpoint that ships with the project, written into its config when it was made."""
-    import json
-
     config = folder / "config.json"
     if not config.is_file():
         return "local"
