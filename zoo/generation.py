@@ -89,8 +89,8 @@ def generate(model: Model, head: str, prompt: Sequence[int], most: int, sampling
     state = new_state(model.config, 1, len(prompt) + most, like)
     said: list[int] = []
     fresh: list[int] = list(prompt)
-    with torch.inference_mode():
-        for _ in range(most):
+    for _ in range(most):
+        with torch.inference_mode():  # not over the yield: the caller's code, maybe on another thread, runs there
             batch = Batch.continuing([fresh], state.lengths, like.device)
             hidden = model.network.body(batch, state)
             state = hidden.state
@@ -100,8 +100,8 @@ def generate(model: Model, head: str, prompt: Sequence[int], most: int, sampling
             if banned:
                 logits[list(banned)] = float("-inf")
             step = choose(logits, sampling, chance)
-            said.append(step.token)
-            fresh = [step.token]
-            yield step
-            if step.token == model.tokenizer.end:
-                return
+        said.append(step.token)
+        fresh = [step.token]
+        yield step
+        if step.token == model.tokenizer.end:
+            return

@@ -80,6 +80,12 @@ def test_closing_stops_the_work(tmp_path: Path) -> None:
     assert len(passes) == 2
 
 
+def test_the_caller_is_not_in_inference_mode_between_tokens(tmp_path: Path) -> None:
+    model = zoo.load(minis.gpt2_checkpoint(tmp_path))
+    for _ in generate(model, "lm", (1, 2, 3), 3, Sampling()):
+        assert not torch.is_inference_mode_enabled()
+
+
 def test_no_ngram_is_said_twice(tmp_path: Path) -> None:
     model = zoo.load(minis.gpt2_checkpoint(tmp_path))
     said = [s.token for s in generate(model, "lm", (1, 2), 50, Sampling(no_repeat=2))]

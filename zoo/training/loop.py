@@ -149,6 +149,7 @@ def save(path: Path, network: nn.Module, optimizers: Sequence[torch.optim.Optimi
         "network": network.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "random": torch.get_rng_state(),
+        "random on GPUs": torch.cuda.get_rng_state_all(),  # an empty list without one
     }
     fresh = path.with_suffix(".new")
     torch.save(state, fresh)
@@ -162,6 +163,7 @@ def restore(path: Path, network: nn.Module, optimizers: Sequence[torch.optim.Opt
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     torch.set_rng_state(state["random"])
+    torch.cuda.set_rng_state_all(state["random on GPUs"])
     return int(state["step"])
 
 
