@@ -1,0 +1,50 @@
+"""The page: `python app.py` opens it on http://127.0.0.1:7860; on a Space it runs as it stands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from zoo import Engine
+
+
+def build_app(engine: Engine) -> gr.Blocks:
+    """The page over `engine`, ready to launch with `tasks.tabs.page.launch_options()`. Loads no model."""
+    from tasks.tabs.page import page
+
+    return page(engine)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    on_space = "SPACE_ID" in os.environ
+    options = argparse.ArgumentParser(prog="python app.py", description=__doc__)
+    options.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="address to listen on")
+    options.add_argument("--port", type=int, help="port to listen on (the first free one from 7860)")
+    options.add_argument("--share", choices=("no", "yes"), default="no", help="make a public link through gradio.live")
+    options.add_argument("--memory-mb", type=int, help="memory that models may take (half of the machine's)")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until interrupted."""
+    options = parser().parse_args(arguments)
+    demo = build_app(_engine(options.memory_mb))  # gradio must be imported after its settings, which tasks.tabs makes
+    from tasks.tabs.page import launch_options
+
+    demo.launch(server_name=options.host, server_port=options.port, share=options.share == "yes", **launch_options())
+
+
+def _engine(megabytes: int | None) -> Engine:
+    from zoo import Engine
+
+    return Engine(memory_bytes=megabytes * 2**20 if megabytes is not None else None)
+
+
+if __name__ == "__main__":
+    main()

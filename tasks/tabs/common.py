@@ -1,0 +1,234 @@
+"""The frame that all task tabs share: fields, example chips, model menu, Run, the card, the API endpoint.
+
+A tab is a `TaskTab`: what to ask, which fields, how to show the answer. `build` does the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import secrets
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from tasks import TASKS
+from tasks.results import Result
+from tasks.tabs import saved, views
+from tasks.tabs.examples import EXAMPLES, Example
+from zoo import catalog
+from zoo.engine import Engine
+from zoo.errors import UnknownModel, ZooError, did_you_mean
+
+LOG = logging.getLogger(__name__)
+COUNT = itertools.count()  # makes two equal answers differ, so that the page draws the second one too
+INFER: dict[str, Any] = {"concurrency_id": "infer", "concurrency_limit": 1}  # all forward passes wait in one line
+LIGHT: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+
+
+@dataclass(frozen=True)
+class TaskTab:
+    """What is particular to one task.
+
+    `fields` makes the inputs for an example's texts, in the order of the task's fields; `options` makes the advanced
+    ones. `answer(engine, model, head, *texts, *options)` yields results, the last one final; `body` shows one.
+    """
+
+    task: str
+    ask: str
+    fields: Callable[[Sequence[str]], list[Component]]
+    answer: Callable[..., Iterator[Result]]
+    body: Callable[[Result, Mapping[str, str]], str]
+    api: Callable[..., Any]  # engine -> typed function of the public endpoint
+    options: Callable[[], list[Component]] | None = None
+    streams: bool = False
+
+    @property
+    def title(self) -> str:
+        """On the tab."""
+        return TASKS[self.task].title
+
+    def named(self, texts: Sequence[Any]) -> dict[str, str]:
+        """The texts by field name, as results speak of them."""
+        return dict(zip(self.words, map(str, texts), strict=False))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Field names as a visitor reads them."""
+        return tuple("passage" if name == "context" else name for name in TASKS[self.task].fields)
+
+
+def menu(task: str) -> list[tuple[str, str]]:
+    """(label, value) of every way to answer a task: a model, or `model#head` where a model has several heads for it."""
+    return [
+        (f"{head.capitalize()} · {_about(row)}" if len(row.tasks[task]) > 1 else _about(row), choice(row, task, head))
+        for row in catalog.by_task(task)
+        for head in row.tasks[task]
+    ]
+
+
+def choice(row: catalog.Checkpoint, task: str, head: str) -> str:
+    """The menu's value for one head of a checkpoint."""
+    return f"{row.name}#{head}" if len(row.tasks[task]) > 1 else row.name
+
+
+def _about(row: catalog.Checkpoint) -> str:
+    return f"{row.name} ({'ready' if row.embedded else f'will download {row.megabytes:,} MB'})"
+
+
+def chosen(task: str, value: str | None) -> tuple[str, str | None]:
+    """Model and head of a menu's value. Raises UnknownModel for all that the menu does not offer.
+
+    The engine would also open folders and any Hub repository; a stranger on the page must not.
+    """
+    name, _, head = (value or "").partition("#")
+    able = [row.name for row in catalog.by_task(task)]
+    if name not in able:
+        raise UnknownModel(
+            f"{name!r} is not a model that this page offers for {TASKS[task].title}.{did_you_mean(name, able)} "
+            f"Choose from: {', '.join(able)}."
+        )
+    return name, head or None
+
+
+def respond(
+    engine: Engine, tab: TaskTab, value: str | None, values: Sequence[Any]
+) -> Generator[tuple[str, Result | None]]:
+    """The card after each step of an answer, with its result if there is one. Never raises: errors become cards."""
+    texts = values[: len(tab.words)]
+    try:
+        model, head = chosen(tab.task, value)
+        if model not in {name for name, _ in engine.loaded()}:
+            yield views.working(_waiting(model)), None
+        for made in tab.answer(engine, model, head, *values):
+            yield card(tab, made, texts), made
+    except ZooError as mistake:
+        yield views.error(mistake.message, mistake.code), None
+    except Exception:  # the last line before the visitor: they get an id, the log gets the traceback
+        ident = secrets.token_hex(4)
+        LOG.exception("error %s in %s", ident, tab.task)
+        yield views.broken(ident), None
+
+
+def _waiting(model: str) -> str:
+    row = catalog.get(model)
+    if row.embedded:
+        return f"Loading {model} …"
+    return f"Fetching {model}: {row.megabytes:,} MB, which can take minutes the first time."
+
+
+def card(tab: TaskTab, made: Result, texts: Sequence[Any], **how: Any) -> str:
+    """A result as HTML, with what to look for when the texts are those of an example."""
+    known = [one for one in EXAMPLES[tab.task] if one.texts == tuple(texts)]
+    look_for = known[0].look_for if known and made.verdict else ""
+    named = tab.named(texts)
+    return views.result(made, tab.body(made, named), named, look_for=look_for, **how)
+
+
+def first_card(tab: TaskTab) -> str:
+    """The saved result of the first example, or an invitation when there is none."""
+    example = EXAMPLES[tab.task][0]
+    made = saved.read().get(tab.task, {}).get(example.name)
+    if made is None:
+        return views.working("Press Run to see the answer.")
+    return card(tab, made, example.texts, saved=True)
+
+
+def build(engine: Engine, tab: TaskTab) -> None:
+    """One tab with all its events. Loads no model."""
+    examples, choices = EXAMPLES[tab.task], menu(tab.task)
+    first = choices[0][1]
+    with gr.Tab(tab.title, id=tab.task, elem_id=f"{tab.task}-tab"):
+        gr.HTML(f'<p class="mz-ask">{views.esc(tab.ask)}</p>')
+        with gr.Row(elem_classes="mz-chips"):
+            chips = [_chip(one) for one in examples]
+        with gr.Row(elem_classes="mz-columns"):
+            with gr.Column(min_width=300):
+                fields = tab.fields(examples[0].texts)
+                model = gr.Dropdown(choices, value=first, label="Model", filterable=False, elem_id=f"{tab.task}-model")
+                options = []
+                if tab.options is not None:
+                    with gr.Accordion("Advanced", open=False):
+                        options = tab.options()
+                with gr.Row(elem_classes="mz-buttons"):
+                    run = gr.Button("Run", variant="primary", elem_classes="mz-run", elem_id=f"{tab.task}-run")
+                    stop = gr.Button("Stop", variant="secondary", interactive=False, visible=tab.streams,
+                                     elem_id=f"{tab.task}-stop")  # fmt: skip
+                    gr.HTML('<span class="mz-keys">or Ctrl + Enter</span>')
+            with gr.Column(min_width=300):
+                output = gr.HTML(first_card(tab), elem_id=f"{tab.task}-output", elem_classes="mz-output")
+        inputs: list[Component] = [model, *fields, *options]
+        outputs: list[Component] = [output, stop] if tab.streams else [output]
+        answer, end = _handlers(engine, tab)
+        event = {"fn": answer, "inputs": inputs, "outputs": outputs, "show_progress": "full",
+                 "show_progress_on": output, "api_visibility": "private", **INFER}  # fmt: skip
+        lines = [field for field in fields if isinstance(field, gr.Textbox) and field.lines == 1]
+        gr.on([run.click, *(line.submit for line in lines)], api_name=f"{tab.task}_run", **event)
+        for index, (chip, example) in enumerate(zip(chips, examples, strict=True)):
+            filled, targets = list(example.texts), list(fields)
+            if example.head:
+                filled, targets = [_with_head(tab.task, example.head), *filled], [model, *targets]
+            filling = chip.click(None, None, targets, js=f"() => {json.dumps(filled)}", **LIGHT)
+            filling.then(api_name=f"{tab.task}_example_{index}", **event)
+        model.input(None, None, None, js=f"() => window.mzStale({json.dumps(tab.task)})", **LIGHT)
+        if tab.streams:
+            stop.click(end, None, stop, api_name=f"{tab.task}_stop", **LIGHT)
+        gr.api(_public(tab.api(engine)), api_name=tab.task, **INFER)
+
+
+def _chip(example: Example) -> gr.Button:
+    return gr.Button(f"{example.name}\n{example.hint}", size="sm", elem_classes="mz-chip", min_width=0)
+
+
+def _with_head(task: str, head: str) -> str:
+    """The menu's first value with that head."""
+    return next(choice(row, task, head) for row in catalog.by_task(task) if head in row.tasks[task])
+
+
+def _handlers(engine: Engine, tab: TaskTab) -> tuple[Callable[..., Iterator[Any]], Callable[..., Any]]:
+    """Run and Stop.
+
+    Stop only leaves word for the run of the same session, which then ends before the next token and draws its own
+    last card: with a second writer, a late token could overwrite it.
+    """
+    asked: set[str] = set()
+
+    def run(request: gr.Request, value: str | None, *values: Any) -> Iterator[Any]:
+        session, number = str(request.session_hash), next(COUNT)
+        asked.discard(session)
+        steps, shown = respond(engine, tab, value, values), ""
+        with closing(steps):
+            for shown, made in steps:
+                shown = f"{shown}<!-- {number} -->"
+                if made is not None and not made.verdict and session in asked:
+                    kept = replace(made, verdict="The text so far is kept.")
+                    shown = card(tab, kept, values[: len(tab.words)], stopped=True)
+                    break
+                yield (shown, gr.update(interactive=True)) if tab.streams else shown
+        if tab.streams:
+            yield shown, gr.update(interactive=False)
+
+    def stop(request: gr.Request) -> Any:
+        asked.add(str(request.session_hash))
+        return gr.update(interactive=False)
+
+    return run, stop
+
+
+def _public(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """The same function with the user's mistakes as Gradio errors, whose words reach an API client."""
+
+    @wraps(function)
+    def guarded(*args: Any, **named: Any) -> dict[str, Any]:
+        try:
+            return function(*args, **named)
+        except ZooError as mistake:
+            raise gr.Error(f"{mistake.code}: {mistake.message}", print_exception=False) from mistake
+
+    return guarded

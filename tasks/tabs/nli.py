@@ -1,0 +1,43 @@
+"""Tab "Entail": premise and hypothesis in, a verdict and three bars out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from tasks import nli
+from tasks.results import Result
+from tasks.tabs import views
+from tasks.tabs.common import TaskTab, chosen
+from zoo.engine import Engine
+
+
+def _fields(texts: Sequence[str]) -> list[Component]:
+    return [
+        gr.Textbox(texts[0], label="Premise", info="Take this as true", lines=3, max_lines=9, elem_id="nli-premise"),
+        gr.Textbox(texts[1], label="Hypothesis", info="Does it follow?", lines=2, max_lines=9,
+                   elem_id="nli-hypothesis"),
+    ]  # fmt: skip
+
+
+def _answer(engine: Engine, model: str, head: str | None, premise: str, hypothesis: str) -> Iterator[Result]:
+    yield nli.run(engine, model, premise, hypothesis, head=head)
+
+
+def _body(made: Result, texts: Mapping[str, str]) -> str:
+    return views.bars(made.scores)
+
+
+def _api(engine: Engine) -> Callable[..., dict[str, Any]]:
+    def entail(premise: str, hypothesis: str, model: str = "bert-mini") -> dict[str, Any]:
+        """Judge whether a premise entails a hypothesis, contradicts it, or neither: label probabilities."""
+        name, head = chosen("nli", model)
+        return nli.run(engine, name, premise, hypothesis, head=head).as_json()
+
+    return entail
+
+
+TAB = TaskTab("nli", "Does the second sentence follow from the first?", _fields, _answer, _body, _api)

@@ -1,0 +1,27 @@
+() => {
+  const panel = (node) => (node instanceof Element ? node.closest('[role="tabpanel"]') : null);
+  window.mzStale = (task) => {
+    document.querySelector(`#${task}-output .mz-result`)?.classList.add("mz-stale");
+  };
+  if (window.mzReady) return;
+  window.mzReady = true;
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    const run = panel(event.target)?.querySelector(".mz-run");
+    if (!run) return;
+    event.preventDefault();
+    event.stopPropagation();
+    run.click();
+  }, true);
+  document.addEventListener("click", (event) => {
+    const pressed = event.target instanceof Element && event.target.closest(".mz-run, .mz-chip");
+    const output = pressed && panel(pressed)?.querySelector(".mz-output");
+    if (output && window.innerWidth < 640) {
+      setTimeout(() => output.scrollIntoView({ behavior: "smooth", block: "center" }), 250);
+    }
+  });
+  document.addEventListener("input", (event) => {
+    const output = panel(event.target)?.querySelector(".mz-output");
+    if (output) output.querySelector(".mz-result")?.classList.add("mz-stale");
+  }, true);
+}

@@ -1,0 +1,85 @@
+"""The page as a whole: header, tabs, footer, and how Gradio serves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from tasks.tabs import classify, models, nli, qa, summarize
+from tasks.tabs.common import LIGHT, build
+from zoo.engine import Engine
+
+HERE = Path(__file__).parent
+TABS = (summarize.TAB, nli.TAB, qa.TAB, classify.TAB)
+OPENS = nli.TAB.task  # a crisp verdict from the smallest model
+SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
+MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+HEADER = """<header class="mz-header"><h1>Model Zoo</h1>
+<p>Pretrained language models, written from scratch in PyTorch. Ask them to judge, find, sort and sum up.</p>
+</header>"""
+FOOTER = '<p class="mz-footer">Nothing you type leaves this server.</p>'
+
+
+def page(engine: Engine) -> gr.Blocks:
+    """The whole page over an engine. Loads no model."""
+    with gr.Blocks(title="Model Zoo", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
+        gr.HTML(HEADER)
+        with gr.Tabs(selected=OPENS, elem_id="tabs", overflow_behavior="wrap") as tabs:
+            for tab in TABS:
+                build(engine, tab)
+            models.build(engine)
+        gr.HTML(FOOTER)
+        demo.load(None, None, None, js=(HERE / "page.js").read_text(encoding="utf-8"), **LIGHT)
+        demo.load(opened, None, tabs, api_name="open_tab", **LIGHT)
+    demo.queue(max_size=32)
+    return demo
+
+
+def opened(request: gr.Request) -> Any:
+    """The tab that `?tab=` names, by its title or its task."""
+    wanted = str(dict(request.query_params).get("tab", "")).lower()
+    names = {tab.title.lower(): tab.task for tab in TABS} | {tab.task: tab.task for tab in TABS} | {"models": "models"}
+    return gr.Tabs(selected=names[wanted]) if wanted in names else gr.skip()
+
+
+def theme() -> gr.themes.Base:
+    """One accent, system fonts: nothing is fetched from elsewhere."""
+    return gr.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="md", font=SYSTEM, font_mono=MONO).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+        button_primary_text_color="white",
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
+        block_padding="0px",
+        block_border_width="0px",
+        block_shadow="none",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        input_background_fill="white",
+        input_background_fill_dark="*neutral_900",
+        input_border_width="1px",
+    )
+
+
+def launch_options() -> dict[str, Any]:
+    """How the page is served, wherever it is launched from."""
+    return {
+        "theme": theme(),
+        "css_paths": [HERE / "style.css"],
+        "ssr_mode": False,
+        "show_error": False,
+        "max_file_size": "1mb",
+        "allowed_paths": [],
+        "state_session_capacity": 500,
+        "enable_monitoring": False,
+        "run_history": False,
+        "footer_links": ["api", "settings"],
+    }

@@ -1,0 +1,95 @@
+"""A page over a fake engine and one over the real models, and a browser that reports what it should not have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.app.fake import FakeEngine
+from tests.app.serving import BROWSER, LAUNCH, serve
+from zoo import Engine, catalog
+
+PATIENCE = 30_000  # milliseconds; a busy machine is no failure
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any], playwright: Any) -> dict[str, Any]:
+    """The machine's own browser before playwright's; tests are skipped where there is neither."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE)
+    if BROWSER is None and not Path(playwright.chromium.executable_path).exists():
+        pytest.skip("no Chromium: install one, set CHROMIUM, or run `playwright install chromium`")
+    return {**browser_type_launch_args, **LAUNCH}
+
+
+@pytest.fixture(scope="session")
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture(scope="session")
+def url(engine: FakeEngine) -> Iterator[str]:
+    """The page over the fake engine."""
+    with serve(engine) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def real_engine() -> Engine:
+    missing = [row.name for row in catalog.CHECKPOINTS if row.embedded and not (catalog.EMBEDDED / row.source).is_dir()]
+    if missing:
+        pytest.skip(f"no embedded checkpoint {', '.join(missing)}")
+    return Engine()
+
+
+@pytest.fixture(scope="session")
+def real_url(real_engine: Engine) -> Iterator[str]:
+    """The page over the embedded models."""
+    with serve(real_engine) as address:
+        yield address
+
+
+class Visitor:
+    """A browser page that must ask no other host for anything, and log no error."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.wrong: list[str] = []
+        page.on("request", self._asked)
+        page.on("console", lambda message: self.wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.set_default_timeout(PATIENCE)
+
+    def _asked(self, request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            self.wrong.append(f"asked {request.url}")
+
+    def at(self, url: str, tab: str) -> Any:
+        """The panel of a task's tab; a page that is open already is not loaded again."""
+        if not self.page.url.startswith(url):
+            self.page.goto(url)
+        self.page.locator(f"#{tab}-tab-button").click()
+        panel = self.page.locator(f"#{tab}-tab")
+        panel.wait_for()
+        return panel
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Any) -> Iterator[Visitor]:
+    """One page for all tests of a file, since opening one takes longer than most tests."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    yield Visitor(page)
+    page.close()
+
+
+@pytest.fixture
+def visitor(shared: Visitor) -> Iterator[Visitor]:
+    shared.wrong.clear()
+    yield shared
+    assert not shared.wrong

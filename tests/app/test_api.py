@@ -1,0 +1,107 @@
+"""The endpoints: their names, their one waiting line, and what they answer to mistakes. No browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from app import build_app, parser
+from tasks import TASKS
+from tests.app.fake import SECRET, FakeEngine
+from zoo import catalog
+
+TEXTS = {
+    "summarize": {"text": "one two"},
+    "nli": {"premise": "It rains.", "hypothesis": "It pours."},
+    "qa": {"question": "Where?", "context": "It lies in Rome"},
+    "classify": {"text": "A goal."},
+}
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return build_app(FakeEngine())
+
+
+@pytest.mark.parametrize(("space", "host"), [("", "127.0.0.1"), ("someone/zoo", "0.0.0.0")])
+def test_a_space_listens_to_the_outside(monkeypatch, space, host):
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    if space:
+        monkeypatch.setenv("SPACE_ID", space)
+    assert parser().parse_args([]).host == host
+    assert parser().parse_args([]).share == "no"
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    gradio_client = pytest.importorskip("gradio_client")
+    return gradio_client.Client(url, verbose=False, analytics_enabled=False)
+
+
+def test_building_the_page_loads_no_model():
+    engine = FakeEngine()
+    build_app(engine)
+    assert engine.loaded() == []
+
+
+def test_all_forward_passes_wait_in_one_line(demo):
+    queued = [event for event in demo.fns.values() if event.queue]
+    assert {(event.concurrency_id, event.concurrency_limit) for event in queued} == {("infer", 1)}
+    light = [event.api_name for event in demo.fns.values() if not event.queue and event.fn is not None]
+    stops = {"summarize_stop"}
+    assert set(light) == {"models_pick", "models_unload", "models_show", "open_tab"} | stops
+    assert demo._queue.max_size == 32
+
+
+def test_only_the_tasks_are_public(demo):
+    public = {event.api_name for event in demo.fns.values() if event.api_visibility == "public"}
+    assert public == set(TASKS)
+
+
+def test_the_page_stays_small(demo):
+    assert len(demo.blocks) < 200
+    assert len(demo.fns) < 80
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_endpoint_gives_the_stable_json(client, task):
+    made = client.predict(**TEXTS[task], api_name=f"/{task}")
+    assert {"task", "model", "revision", "answer", "timings", "truncated", "warnings"} <= made.keys()
+    assert made["task"] == task
+    assert made["model"] == catalog.by_task(task)[0].name
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("model", ["bert-minni", "", "/etc", "../../zoo/checkpoints/bert-mini", "someone/else", "$&{"])
+def test_an_endpoint_opens_no_model_beyond_the_menu(client, engine, task, model):
+    before = set(engine.loaded())
+    with pytest.raises(Exception, match=r"MODEL_UNKNOWN: .*is not a model that this page offers"):
+        client.predict(**TEXTS[task], model=model, api_name=f"/{task}")
+    assert set(engine.loaded()) == before
+
+
+def test_an_endpoint_names_the_empty_field(client):
+    with pytest.raises(Exception, match="INPUT_EMPTY: The premise is empty"):
+        client.predict(premise=" ", hypothesis="It pours.", api_name="/nli")
+
+
+def test_an_endpoint_hides_what_broke(client):
+    with pytest.raises(Exception) as caught:
+        client.predict(text="CRASH", api_name="/classify")
+    assert SECRET not in str(caught.value)
+
+
+def test_two_visitors_take_turns(client, engine):
+    engine.delay = 0.02
+    try:
+        jobs = [client.submit(text="one two three four five", api_name="/summarize") for _ in range(3)]
+        assert {job.result(timeout=30)["answer"] for job in jobs} == {"one two three four five"}
+    finally:
+        engine.delay = 0.0
+    assert engine.most_at_once == 1
+
+
+def test_classify_takes_a_head(client):
+    made = client.predict(text="A goal.", head="sentiment", api_name="/classify")
+    assert made["answer"] == "negative"
+    with pytest.raises(Exception, match=r"UNSUPPORTED: .*choose from topic, sentiment"):
+        client.predict(text="A goal.", head="mood", api_name="/classify")
