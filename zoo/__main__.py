@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=about)
         one.add_argument("source", help=SOURCE)
         one.add_argument("--json", dest="as_json", action="store_true")
+        if name == "pull":
+            one.add_argument("--refresh", action="store_true", help="ask the Hub where the branch stands now")
     train = commands.add_parser("train", help="run a recipe of zoo/training/")
     train.add_argument("recipe", help="bert-mini or gpt-mini")
     train.add_argument("--data", type=Path, required=True, help="the folder with the recipe's data sets")
@@ -106,10 +108,10 @@ def _show(source: str, as_json: bool) -> int:
     return 0
 
 
-def _pull(source: str, as_json: bool) -> int:
+def _pull(source: str, as_json: bool, refresh: bool) -> int:
     from zoo.opening import locate
 
-    fetched, _ = locate(source, progress=True)
+    fetched, _ = locate(source, progress=True, refresh=refresh)
     facts = {"source": fetched.source, "revision": fetched.revision, "folder": str(fetched.folder)}
     if as_json:
         _print_json(facts)

@@ -71,7 +71,7 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         {"nli": ("nli",), "qa": ("qa",), "classify": ("topic", "sentiment")},
         parameters=23_310_000,
         megabytes=24,
-        licence="weights: see the card (AG News is non-commercial)",
+        licence="non-commercial (AG News is among its data)",
         about="Six layers of width 384, from MiniLM, fine-tuned here on four tasks at once with one head each.",
         embedded=True,
         unanswerable=True,

@@ -178,7 +178,11 @@ class Hidden:
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """A head that a checkpoint has: its kind (see zoo/heads.py) and the names of its labels, in the file's order."""
+    """A head that a checkpoint has: its kind (see zoo/heads.py) and the names of its labels, in the file's order.
+
+    `none_bias` is added to a span head's score of "no answer": the threshold of SQuAD 2.0, chosen after training.
+    """
 
     kind: str
     labels: tuple[str, ...] = ()
+    none_bias: float = 0.0

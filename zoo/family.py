@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -109,18 +109,24 @@ def read_fields(config_class: type, raw: Mapping[str, Any], report: LoadReport, 
     """The values of a config dataclass out of config.json.
 
     A field with a default is one that the format itself supplies when a file leaves it out; taking it is noted in the
-    report. Raises BadCheckpoint naming every field that is missing.
+    report. Raises BadCheckpoint naming every field that is missing, or of another type.
     """
-    values, missing = {}, []
+    values, missing, wrong = {}, [], []
+    kinds = get_type_hints(config_class)
     for spec in fields(config_class):
         if spec.name in raw:
-            values[spec.name] = raw[spec.name]
+            value = values[spec.name] = raw[spec.name]
+            kind = int | float if kinds[spec.name] is float else kinds[spec.name]
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                wrong.append(f"{spec.name} = {value!r}")
         elif spec.default is MISSING:
             missing.append(spec.name)
         else:
             report.notes.append(f"config.json has no {spec.name}; the format's own value is {spec.default!r}")
     if missing:
         raise BadCheckpoint(f"config.json lacks {', '.join(missing)}, which {family} needs.")
+    if wrong:
+        raise BadCheckpoint(f"config.json has values of the wrong type for {family}: {', '.join(wrong)}.")
     return values
 
 

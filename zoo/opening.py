@@ -29,8 +29,13 @@ def load(source: str | Path, progress: bool = False) -> Model:
     )
 
 
-def locate(source: str, progress: bool = False) -> tuple[hub.Fetched, catalog.Checkpoint | None]:
-    """Where the files of `source` lie on this machine, fetched if need be, and its catalog row if it has one."""
+def locate(
+    source: str, progress: bool = False, refresh: bool = False
+) -> tuple[hub.Fetched, catalog.Checkpoint | None]:
+    """Where the files of `source` lie on this machine, fetched if need be, and its catalog row if it has one.
+
+    `refresh` asks the Hub where a branch stands now, instead of going on with the commit fetched before.
+    """
     name, _, revision = source.partition("@")
     row = catalog.find(name)
     if row is not None and row.embedded:
@@ -42,7 +47,7 @@ def locate(source: str, progress: bool = False) -> tuple[hub.Fetched, catalog.Ch
         source = row.source + (f"@{revision}" if revision else "")
     elif "/" not in source and not Path(source).exists():
         catalog.get(source)  # raises, with close names
-    return hub.resolve(source, catalog.FAMILIES, progress=progress), row
+    return hub.resolve(source, catalog.FAMILIES, progress, refresh, catalog.names()), row
 
 
 def embedded_revision(folder: Path) -> str:

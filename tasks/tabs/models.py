@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -105,7 +105,7 @@ def _card(engine: Engine, row: Checkpoint) -> str:
         ("Licence", esc(row.licence)),
         ("Source", where),
         ("Revision", esc(_revision(engine, row, held is not None))),
-        *((esc(name), f"{value:g}") for name, value in row.figures.items()),
+        *((esc(data), esc(_figures(metrics))) for data, metrics in row.figures.items()),
     ]
     lines = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts if value)
     button = (
@@ -115,6 +115,10 @@ def _card(engine: Engine, row: Checkpoint) -> str:
     )
     about = f'<section class="mz-result mz-card"><p>{esc(row.about)}</p><dl>{lines}</dl>{button}</section>'
     return f'<tr class="mz-open"><td colspan="{len(COLUMNS)}">{about}</td></tr>'
+
+
+def _figures(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in metrics.items())
 
 
 def _wide(name: str) -> str:

@@ -191,7 +191,7 @@ class Engine:
         with timings.stage("forward"):
             scores = self._run(model, chosen, encodings)
         return [
-            Spanned(tuple(_span_window(encodings[i], scores[i]) for i in mine), read)
+            Spanned(tuple(_span_window(encodings[i], scores[i], model.heads[chosen].none_bias) for i in mine), read)
             for mine, read in zip(owners, questions, strict=True)
         ]
 
@@ -272,7 +272,7 @@ class Engine:
         return [row for row in results if row is not None]
 
 
-def _span_window(encoding: Encoding, scores: Tensor) -> SpanWindow:
+def _span_window(encoding: Encoding, scores: Tensor, none_bias: float) -> SpanWindow:
     """Keep the scores of the passage's tokens, and of the first special token as "no answer"."""
     inside = [i for i, source in enumerate(encoding.sources) if source == 1]
     special = encoding.sources.index(-1)
@@ -280,5 +280,5 @@ def _span_window(encoding: Encoding, scores: Tensor) -> SpanWindow:
         scores[inside, 0],
         scores[inside, 1],
         tuple(encoding.offsets[i] for i in inside),
-        float(scores[special].sum()),
+        float(scores[special].sum()) + none_bias,
     )

@@ -171,7 +171,6 @@ def keys(config: BertConfig, heads: Mapping[str, HeadSpec], names: Collection[st
         Rename(layer + "intermediate.dense.{p}", "body.blocks.{i}.feed_forward.up.{p}"),
         Rename(layer + "output.dense.{p}", "body.blocks.{i}.feed_forward.down.{p}"),
         Rename(layer + "output.LayerNorm.{p}", "body.blocks.{i}.feed_forward_norm.{p}"),
-        Drop("fit_dense{p}", "a projection used in TinyBERT's distillation only"),
         Drop("fit_dense.{p}", "a projection used in TinyBERT's distillation only"),
         Drop("fit_denses.{i}.{p}", "a projection used in TinyBERT's distillation only"),
         Rename("cls.predictions.transform.dense.{p}", "heads.masked_lm.dense.{p}"),

@@ -6,7 +6,7 @@ engine's and the family's business. Otherwise the tokenizer is built from the vo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class SubwordTokenizer:
         self._pipeline = pipeline
         self._single = Template.parse(single, self._id)
         self._pair = Template.parse(pair, self._id)
-        self.vocabulary = pipeline.get_vocab_size(with_added_tokens=True)
+        self.vocabulary = 1 + max(pipeline.get_vocab(with_added_tokens=True).values(), default=-1)
         self.end = end
 
     def pieces(self, text: str) -> Pieces:
@@ -90,7 +90,8 @@ def wordpiece(folder: Path, template: str, pair: str) -> SubwordTokenizer:
     specials = [word for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if word in vocabulary]
     if "[UNK]" not in specials:
         raise BadCheckpoint(f"{folder / 'vocab.txt'} has no [UNK] and is no BERT vocabulary.")
-    pipeline = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    model = _model(folder, lambda: models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    pipeline = Tokenizer(model)
     pipeline.normalizer = normalizer
     pipeline.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     pipeline.decoder = decoders.WordPiece(prefix="##")
@@ -116,7 +117,7 @@ def byte_level_bpe(folder: Path, end: int | None, template: str = "A:0", pair: s
         rows = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
         if any(len(row) != 2 for row in rows):
             raise BadCheckpoint(f"{folder / 'merges.txt'} has lines that are no pair of pieces.")
-        pipeline = Tokenizer(models.BPE(vocabulary, [(a, b) for a, b in rows]))
+        pipeline = Tokenizer(_model(folder, lambda: models.BPE(vocabulary, [(a, b) for a, b in rows])))
         pipeline.pre_tokenizer = splitter
         pipeline.decoder = decoders.ByteLevel()
         if "<|endoftext|>" in vocabulary:
@@ -134,6 +135,14 @@ def _from_json(folder: Path) -> Tokenizer | None:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001 (the library raises plain Exception for every kind of broken file)
         raise BadCheckpoint(f"{path} is no readable tokenizer ({error}). Download or copy it again.") from None
+
+
+def _model(folder: Path, make: Callable[[], Any]) -> Any:
+    """A model of the library, which raises plain Exception for vocabularies that do not fit together."""
+    try:
+        return make()
+    except Exception as error:  # noqa: BLE001
+        raise BadCheckpoint(f"The vocabulary files in {folder} do not fit together ({error}).") from None
 
 
 def _options(folder: Path) -> dict[str, Any]:

@@ -134,5 +134,5 @@ def train(run: Run) -> dict[str, float]:
     plan = loop.Plan(loop.Schedule(len(batches)), run.out, evaluate_every=600)
     optimizers = loop.optimizers_for(network, learning_rate=8e-5, decay=0.01)
     scores = loop.run(network, loss_of, optimizers, plan, evaluate, run.resume)
-    export.export(run.checkpoint, bert.FAMILY, model.config, network, HEADS, model.tokenizer)
+    export.export_both(run.checkpoint, bert.FAMILY, model.config, network, HEADS, model.tokenizer)
     return scores

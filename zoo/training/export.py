@@ -22,6 +22,19 @@ from zoo.family import Family, Network
 SHARD_BYTES = 9_500_000
 
 
+def export_both(
+    folder: Path,
+    family: Family,
+    config: Any,
+    network: Network,
+    heads: Mapping[str, HeadSpec],
+    tokenizer: Tokenizer,
+) -> None:
+    """Write the int8 checkpoint to `folder`, and one in float32 beside it, to measure what the rounding costs."""
+    export(folder, family, config, network, heads, tokenizer)
+    export(folder.with_name(f"{folder.name}-float32"), family, config, network, heads, tokenizer, quantized=False)
+
+
 def export(
     folder: Path,
     family: Family,
@@ -50,7 +63,7 @@ def export(
         "zoo": {
             "format": 1,
             "revision": digest(tensors),
-            "heads": {name: {"kind": spec.kind, "labels": list(spec.labels)} for name, spec in heads.items()},
+            "heads": {name: asdict(spec) for name, spec in heads.items()},
         },
     }
     (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

@@ -164,5 +164,5 @@ def train(run: Run) -> dict[str, float]:
     plan = loop.Plan(loop.Schedule(steps, warmup=0.04, fall=0.5), run.out, evaluate_every=250)
     optimizers = loop.optimizers_for(network, 2e-3, decay=0.01, muon_rate=0.02)
     scores = loop.run(network, loss_of, optimizers, plan, evaluate, run.resume)
-    export.export(run.checkpoint, gpt2.FAMILY, CONFIG, network, HEADS, tokenizer)
+    export.export_both(run.checkpoint, gpt2.FAMILY, CONFIG, network, HEADS, tokenizer)
     return scores

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,30 @@ def load_folder(
     raw = read_json(folder / "config.json")
     family = family_of(raw, families, source)
     report = keymap.LoadReport()
-    config = family.read_config(raw, report)
+    with _config_at_fault(source):
+        config = family.read_config(raw, report)
     tensors = read_tensors(weight_files(folder))
-    if NATIVE in raw:
-        heads = {n: HeadSpec(h["kind"], tuple(h.get("labels", ()))) for n, h in raw[NATIVE]["heads"].items()}
-        network = empty_network(family, config, heads)
-        table = keymap.KeyTable(tuple(keymap.Rename(n, n) for n, _ in network.named_parameters()))
-    else:
-        prefix = family.keys(config, {}, ()).prefix
-        names = keymap.modern_names(tensors, prefix).values()
-        heads = _relabel(family.heads_in(set(names), raw), labels, source)
-        network = empty_network(family, config, heads)
-        table = family.keys(config, heads, set(names))
+    with _config_at_fault(source):
+        if NATIVE in raw:
+            heads = {n: HeadSpec(**{**h, "labels": tuple(h["labels"])}) for n, h in raw[NATIVE]["heads"].items()}
+            network = empty_network(family, config, heads)
+            table = keymap.KeyTable(tuple(keymap.Rename(n, n) for n, _ in network.named_parameters()))
+        else:
+            prefix = family.keys(config, {}, ()).prefix
+            names = keymap.modern_names(tensors, prefix).values()
+            heads = _relabel(family.heads_in(set(names), raw), labels, source)
+            network = empty_network(family, config, heads)
+            table = family.keys(config, heads, set(names))
     wanted = {n: p.shape for n, p in network.named_parameters()}
     parameters, filled = keymap.apply(table, tensors, wanted, source, family.title)
     filled.notes = report.notes
+    strange = [n for n, t in parameters.items() if not t.is_floating_point() or t.is_meta or t.layout != torch.strided]
+    if strange:
+        kinds = ", ".join(sorted({str(parameters[n].dtype) for n in strange}))
+        raise BadCheckpoint(
+            f"{source} keeps {len(strange)} weights in a form that is not read here ({kinds}), {strange[0]} among "
+            "them. Look for the same model in float32, float16 or bfloat16."
+        )
     assign(network, parameters)
     tokenizer = family.read_tokenizer(folder, config)
     if tokenizer.vocabulary > config.vocab_size:
@@ -82,6 +92,18 @@ def assign(network: Network, parameters: Mapping[str, Tensor]) -> None:
         setattr(module, leaf, nn.Parameter(tensor.to(torch.float32), requires_grad=False))
     left = [n for n, p in network.named_parameters() if p.is_meta]
     assert not left, f"parameters left empty: {left}"
+
+
+@contextmanager
+def _config_at_fault(source: str) -> Iterator[None]:
+    """What goes wrong inside comes from values of config.json that have the wrong type or contradict each other."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, AssertionError, RuntimeError) as error:
+        raise BadCheckpoint(
+            f"config.json of {source} holds a value that makes no such model ({type(error).__name__}: {error}). "
+            "Compare it with the published one."
+        ) from error
 
 
 def _relabel(heads: dict[str, HeadSpec], labels: Collection[str], source: str) -> dict[str, HeadSpec]:
