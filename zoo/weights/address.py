@@ -1,10 +1,13 @@
-"""How a checkpoint on the Hub is named: `owner/name`, or `owner/name@revision`."""
+"""How a checkpoint on the Hub is named, `owner/name` or `owner/name@revision`, and what the environment says of it."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from zoo.errors import BadParameter, UnknownModel, did_you_mean
 
@@ -49,3 +52,28 @@ def parse(source: str, known: Iterable[str] = ()) -> Address:
             f"{repository} alone for its main branch."
         )
     return Address(repository, revision) if mark else Address(repository)
+
+
+def endpoint() -> str:
+    """The Hub that HF_ENDPOINT names. Raises BadParameter when it is no address."""
+    address = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    try:
+        parts = urlsplit(address)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an address in them, a port that is no number
+        good = False
+    if not good:
+        raise BadParameter("HF_ENDPOINT is no address of a Hub. It must look like https://huggingface.co, or be unset.")
+    return address.rstrip("/")
+
+
+def cache_folder() -> Path:
+    """The folder of the Hub's cache, by the same rules as the Hub's own client."""
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return Path(os.path.expandvars(cache)).expanduser().absolute()
+
+
+def is_set(name: str) -> bool:
+    """Whether a variable says yes, in the words that the Hub's own client takes."""
+    return os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")

@@ -28,14 +28,13 @@ from uuid import uuid4
 
 from zoo.errors import (
     BadCheckpoint,
-    BadParameter,
     DownloadFailed,
     ModelUnavailable,
     UnknownModel,
     ZooError,
 )
 from zoo.family import Family
-from zoo.weights.address import CHOOSE, Address, parse
+from zoo.weights.address import CHOOSE, Address, cache_folder, endpoint, is_set, parse
 from zoo.weights.formats import SHARDED, WEIGHT_FILES, read_json, shard_names
 from zoo.weights.load import family_of
 
@@ -145,9 +144,9 @@ class _Repository:
         constants.HF_HUB_DISABLE_TELEMETRY = True  # read at every request; other packages may have imported it before
         self.address = address
         self.progress = progress
-        self.endpoint = _endpoint()
-        self.cache = _cache()
-        self.offline = constants.is_offline_mode() or _is_set("HF_HUB_OFFLINE")
+        self.endpoint = endpoint()
+        self.cache = cache_folder()
+        self.offline = constants.is_offline_mode() or is_set("HF_HUB_OFFLINE")
         self.storage = self.cache / repo_folder_name(repo_id=address.repository, repo_type="model")
 
     @property
@@ -396,26 +395,3 @@ def _bar(file: str, address: str, progress: bool | Progress) -> type:
             return super().update(n)
 
     return Bar
-
-
-def _endpoint() -> str:
-    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    try:
-        parts = urlsplit(endpoint)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets without an address in them, a port that is no number
-        good = False
-    if not good:
-        raise BadParameter("HF_ENDPOINT is no address of a Hub. It must look like https://huggingface.co, or be unset.")
-    return endpoint.rstrip("/")
-
-
-def _cache() -> Path:
-    """The folder of the Hub's cache, by the same rules as the Hub's own client."""
-    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
-    return Path(os.path.expandvars(cache)).expanduser().absolute()
-
-
-def _is_set(name: str) -> bool:
-    return os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
