@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer
 
 from tests.parity.reference import MINILM, SHARED, SPECIALS, write_bpe, write_wordpiece
@@ -25,9 +26,10 @@ from zoo.tokenizers.subword import SubwordTokenizer
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789éèüñåßÉÜÅİıσςΣж你好世界一丁中文,.!?'-[]#"
 ACCENTS = [chr(code) for code in range(0x300, 0x310)]
+BREAKS = ["\u2028", "\x85", "\x0c"]  # real vocabularies have such entries, which end a line for some readers
 WORDS = ["the", "cat", "river", "Berlin", "café", "CAFÉ", "naïve", "über", "中文", "don", "walk", "un", "##ing", "##s"]
-_PIECES = [*SPECIALS, *WORDS, *CHARACTERS, *ACCENTS, *("##" + c for c in CHARACTERS), *("##" + c for c in ACCENTS)]
-LETTERS = list(dict.fromkeys(_PIECES))
+_SINGLE = [*CHARACTERS, *ACCENTS]
+LETTERS = list(dict.fromkeys([*SPECIALS, *BREAKS, *WORDS, *_SINGLE, *("##" + c for c in _SINGLE)]))
 
 WORDPIECES = ["letters", "minilm", "minilm vocabulary"]
 BPES = ["bpe", "bpe json"]
@@ -97,7 +99,7 @@ def test_nasty_strings(pair: tuple[SubwordTokenizer, Any]) -> None:
 def test_varied_strings(pair: tuple[SubwordTokenizer, Any]) -> None:
     """Three thousand seeded mixtures of words of the vocabulary and of everything unicode has."""
     ours, theirs = pair
-    words = [theirs.convert_ids_to_tokens(i).removeprefix("##") for i in range(5, ours.vocabulary, 7)]
+    words = [ours.token(i).removeprefix("##") for i in range(5, ours.vocabulary, 7)]
     assert same(ours, theirs, varied([*WORDS, *words], 3_000, seed=2)) > 30_000
 
 
@@ -129,10 +131,11 @@ def test_decode(pair: tuple[SubwordTokenizer, Any]) -> None:
 
 
 def test_spelling(pair: tuple[SubwordTokenizer, Any]) -> None:
-    """Every id has the reference's spelling, and there are as many."""
+    """Every id has the reference's spelling, up to the same last one."""
     ours, theirs = pair
-    assert ours.vocabulary == len(theirs)
-    assert [ours.token(i) for i in range(ours.vocabulary)] == theirs.convert_ids_to_tokens(range(ours.vocabulary))
+    assert ours.vocabulary == 1 + max(theirs.get_vocab().values())
+    spelled = theirs.convert_ids_to_tokens(range(ours.vocabulary))
+    assert [ours.token(i) for i in range(ours.vocabulary)] == [token or "" for token in spelled]
 
 
 @pytest.mark.parametrize("kind", BPES)
@@ -223,6 +226,36 @@ def test_tokenizer_json_alone(tmp_path: Path) -> None:
     assert [before.pieces(text) for text in TELLING] == [after.pieces(text) for text in TELLING]
 
 
+@pytest.mark.parametrize("kind", ["letters", "bpe"])
+def test_truncation_and_padding_of_the_file(kind: str, tmp_path: Path) -> None:
+    """A tokenizer.json often holds the settings of somebody's last call: a length to cut to, and to fill up to."""
+    files(kind, tmp_path)
+    if kind == "bpe":
+        GPT2Tokenizer(*(str(tmp_path / name) for name in ("vocab.json", "merges.txt"))).save_pretrained(tmp_path)
+    else:
+        BertTokenizer(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    pipeline = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    pipeline.enable_truncation(8)
+    pipeline.enable_padding(length=8)
+    pipeline.save(str(tmp_path / "tokenizer.json"))
+    ours = (bpe if kind == "bpe" else wordpiece)(tmp_path)
+    assert same(ours, AutoTokenizer.from_pretrained(tmp_path), TELLING) > 1_000
+    assert len(ours.pieces("cat")) < 8
+
+
+@pytest.mark.parametrize("trim", [False, True])
+def test_offsets_with_and_without_the_space(trim: bool, tmp_path: Path) -> None:
+    """GPT-2's own tokenizer.json says whether offsets count the space before a word."""
+    files("bpe", tmp_path)
+    GPT2Tokenizer(*(str(tmp_path / name) for name in ("vocab.json", "merges.txt"))).save_pretrained(tmp_path)
+    pipeline = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    pipeline.post_processor = processors.ByteLevel(trim_offsets=trim)
+    pipeline.save(str(tmp_path / "tokenizer.json"))
+    ours = bpe(tmp_path)
+    same(ours, AutoTokenizer.from_pretrained(tmp_path), TELLING)
+    assert (ours.pieces("a cat").offsets[1][0] == 2) == trim
+
+
 @pytest.mark.parametrize("space", [False, True])
 @pytest.mark.parametrize("with_json", [False, True], ids=["vocab.json", "tokenizer.json too"])
 def test_prefix_space(with_json: bool, space: bool, tmp_path: Path) -> None:
@@ -236,6 +269,13 @@ def test_prefix_space(with_json: bool, space: bool, tmp_path: Path) -> None:
     ours, theirs = bpe(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
     same(ours, theirs, TELLING)
     assert ours.token(ours.pieces("river").ids[0]).startswith("Ġ") == space
+
+
+def test_spaces_behind_words(tmp_path: Path) -> None:
+    """A vocabulary that somebody edited by hand: spaces and tabs at the ends of lines are no part of words."""
+    write_wordpiece(tmp_path, [word + " \t" for word in LETTERS])
+    same(wordpiece(tmp_path), BertTokenizer.from_pretrained(tmp_path), TELLING)
+    assert wordpiece(tmp_path).token(LETTERS.index("river")) == "river"
 
 
 def test_windows_line_ends(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_nli(engine: Engine, premise: str, hypothesis: str, label: str) -> None:
     ("question", "answer"),
     [
         ("Which country holds most of the forest?", "Brazil"),
-        ("How much of the rainforest is in Peru?", "13%"),
+        ("What percentage of the rainforest is in Colombia?", "10%"),
         ("Who travelled down the river?", "Francisco de Orellana"),
         ("When was it first seen by a European?", "1541"),
     ],
@@ -77,7 +77,7 @@ def test_topic(engine: Engine, text: str, topic: str) -> None:
     [
         ("A moving, beautifully acted film that stays with you.", "positive"),
         ("Dull, lifeless and far too long.", "negative"),
-        ("I have rarely been so bored.", "negative"),
+        ("The plot makes no sense and the jokes are not funny.", "negative"),
         ("One of the best comedies of the year.", "positive"),
     ],
 )

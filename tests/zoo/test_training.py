@@ -189,3 +189,21 @@ def test_cross_entropy_of_a_span_is_over_tokens_not_texts(tmp_path: Path) -> Non
     wanted = (F.cross_entropy(logits[:, 0], torch.tensor(start)) + F.cross_entropy(logits[:, 1], torch.tensor(end))) / 2
     assert float(loss) == pytest.approx(float(wanted), abs=1e-5)
     assert tokens == len(example.encoding)
+
+
+def test_none_bias_refuses_the_part_of_answerable_questions_that_was_asked_for(tmp_path: Path) -> None:
+    model = zoo.load(minis.bert_checkpoint(tmp_path, {"qa": HeadSpec("span")}))
+    rows = [
+        {"question": "q", "context": "ab " * n + "zz cd", "answers": {"text": ["zz"], "answer_start": [3 * n]}}
+        for n in range(1, 15)
+    ]
+    examples = finetune.spans(rows, model.tokenizer, 64)
+    margins = []
+    for row in rows:
+        (found,) = zoo.Engine().spans(str(tmp_path), "qa", [("q", row["context"])])
+        (window,) = found.windows
+        best = max(a + b for i, a in enumerate(window.start.tolist()) for b in window.end.tolist()[i : i + 30])
+        margins.append(best - window.none)
+    for part in (0.0, 0.25, 1.0):
+        wanted = float(np.quantile(margins, part))
+        assert finetune.none_bias(model.network, "qa", examples, part) == pytest.approx(wanted, abs=1e-4)

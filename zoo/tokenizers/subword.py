@@ -85,7 +85,7 @@ def wordpiece(folder: Path, template: str, pair: str) -> SubwordTokenizer:
         if _decides(options) and isinstance(ready.normalizer, normalizers.BertNormalizer):
             ready.normalizer = normalizer
         return SubwordTokenizer(ready, template, pair)
-    words = _read_lines(folder / "vocab.txt")
+    words = [line.rstrip() for line in _read_lines(folder / "vocab.txt")]
     vocabulary = {word: index for index, word in enumerate(words)}
     specials = [word for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if word in vocabulary]
     if "[UNK]" not in specials:

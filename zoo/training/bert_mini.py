@@ -98,6 +98,12 @@ def lessons(data: Path, model: Model, seed: int, questions: int) -> tuple[list[L
     return made, watched
 
 
+def with_refusal(network: Network, taught: list[Lesson]) -> dict[str, HeadSpec]:
+    """The heads, with the QA head's threshold set by 500 of its answerable questions."""
+    answerable = next(lesson for lesson in taught if lesson.head == "qa").examples[:500]
+    return HEADS | {"qa": replace(HEADS["qa"], none_bias=round(finetune.none_bias(network, "qa", answerable), 2))}
+
+
 def read_squad(path: Path) -> list[dict[str, Any]]:
     """Questions of a SQuAD file."""
     return rows_of(path.parent, path.name)
@@ -134,5 +140,7 @@ def train(run: Run) -> dict[str, float]:
     plan = loop.Plan(loop.Schedule(len(batches)), run.out, evaluate_every=600)
     optimizers = loop.optimizers_for(network, learning_rate=8e-5, decay=0.01)
     scores = loop.run(network, loss_of, optimizers, plan, evaluate, run.resume)
-    export.export_both(run.checkpoint, bert.FAMILY, model.config, network, HEADS, model.tokenizer)
+    export.export_both(
+        run.checkpoint, bert.FAMILY, model.config, network, with_refusal(network, taught), model.tokenizer
+    )
     return scores

@@ -157,6 +157,26 @@ def accuracy(network: Network, head: str, examples: Sequence[Example]) -> float:
     return 100 * right / len(examples)
 
 
+def none_bias(
+    network: Network, head: str, examples: Sequence[Example], refused: float = 0.05, longest: int = 30
+) -> float:
+    """What to add to the score of "no answer" so that this part of answerable questions is refused.
+
+    A span head that saw few unanswerable questions scores "no answer" too low; this is SQuAD 2.0's threshold, set
+    by questions that have an answer.
+    """
+    margins = []
+    for example in examples:
+        batch = Batch.of([example.encoding], next(network.parameters()).device)
+        with torch.inference_mode():
+            scores = network(batch, head).float()  # [T, 2]
+        inside = [i for i, source in enumerate(example.encoding.sources) if source == 1]
+        pairs = scores[inside, 0, None] + scores[None, inside, 1]  # [T, T]: start, end
+        allowed = torch.ones_like(pairs, dtype=torch.bool).triu().tril(longest - 1)
+        margins.append(float(pairs[allowed].max() - scores[0].sum()))
+    return float(torch.tensor(margins).quantile(refused))
+
+
 def rows_of(folder: Path, *names: str) -> list[dict[str, Any]]:
     """The rows of several files."""
     return [row for name in names for row in read_rows(folder / name)]
