@@ -7,6 +7,7 @@ the README between two markers.
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def save(model: str, rows: Sequence[Mapping[str, Any]]) -> Path:
         "model": model,
         "revision": config["zoo"]["revision"],
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()} processor, float32",
+        "machine": f"{os.cpu_count()}-core {platform.machine()} processor, float32",
         "results": list(rows),
     }
     path = folder / "results.json"
