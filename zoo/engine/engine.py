@@ -220,7 +220,7 @@ class Engine:
             if room < 1:
                 raise InputTooLong(f"The prompt has {len(tail)} tokens; with {most} new ones it does not fit {name}.")
             kept = pieces[:room]
-            read = Read(len(kept), len(pieces), len(document) if len(kept) == len(pieces) else last_character(kept))
+            read = _read(kept, pieces, document)
             ids = model.tokenizer.assemble(kept).ids + tail.ids
         said: list[int] = []
         made = generation.generate(model, chosen, ids, most, sampling)
@@ -241,22 +241,19 @@ class Engine:
 
     def _fit(self, model: Model, first: str, second: str | None) -> tuple[Encoding, tuple[Read, ...]]:
         """Encode one text or pair, cut to what the model reads."""
-        texts = [model.tokenizer.pieces(first)] + ([] if second is None else [model.tokenizer.pieces(second)])
+        texts = [first] if second is None else [first, second]
+        pieces = [model.tokenizer.pieces(text) for text in texts]
         room = model.longest - model.tokenizer.extras(second is not None)
-        lengths = cut_longest_first(len(texts[0]), len(texts[1]) if second is not None else 0, room)
-        read = tuple(
-            Read(kept, len(pieces), len(text) if kept == len(pieces) else last_character(pieces[:kept]))
-            for pieces, kept, text in zip(texts, lengths, (first, second or ""), strict=False)
-        )
-        kept = [pieces[:length] for pieces, length in zip(texts, lengths, strict=False)]
+        lengths = cut_longest_first(len(pieces[0]), len(pieces[1]) if second is not None else 0, room)
+        kept = [whole[:length] for whole, length in zip(pieces, lengths[: len(texts)], strict=True)]
+        read = tuple(_read(part, whole, text) for part, whole, text in zip(kept, pieces, texts, strict=True))
         return model.tokenizer.assemble(*kept), read
 
     def _question(self, model: Model, question: str, size: int) -> tuple[Pieces, Read]:
         """Encode a question, cut to half a window at most."""
         pieces = model.tokenizer.pieces(question)
         kept = pieces[: size // 2]
-        whole = len(kept) == len(pieces)
-        return kept, Read(len(kept), len(pieces), len(question) if whole else last_character(kept))
+        return kept, _read(kept, pieces, question)
 
     def _run(self, model: Model, head: str, encodings: Sequence[Encoding]) -> list[Tensor]:
         """Scores of every encoding, in the order given: [K] from a classifier, [T, K] from heads on tokens."""
@@ -270,6 +267,11 @@ class Engine:
                 for index, row in zip(chosen, scores if whole else batch.split(scores), strict=True):
                     results[index] = row.cpu()
         return [row for row in results if row is not None]
+
+
+def _read(kept: Pieces, whole: Pieces, text: str) -> Read:
+    """What is said of a text of which `kept` was read."""
+    return Read(len(kept), len(whole), len(text) if len(kept) == len(whole) else last_character(kept))
 
 
 def _span_window(encoding: Encoding, scores: Tensor, none_bias: float) -> SpanWindow:
