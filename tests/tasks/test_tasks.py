@@ -26,6 +26,8 @@ NASTY = [
     "你好，世界",
     "a\ud800b",
     "\u200d" * 9,
+    "\x07\x07",  # no token at all for BERT
+    "\u00ad",
 ]
 
 
