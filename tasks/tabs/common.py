@@ -56,7 +56,7 @@ class TaskTab:
 
     def named(self, texts: Sequence[Any]) -> dict[str, str]:
         """The texts by field name, as results speak of them."""
-        return dict(zip(self.words, map(str, texts), strict=False))
+        return dict(zip(self.words, map(str, texts), strict=True))
 
     @property
     def words(self) -> tuple[str, ...]:

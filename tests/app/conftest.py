@@ -11,19 +11,19 @@ import pytest
 
 from tests.app.fake import FakeEngine
 from tests.app.serving import BROWSER, LAUNCH, serve
-from zoo import Engine, catalog
+from zoo import Engine
 
 PATIENCE = 30_000  # milliseconds; a busy machine is no failure
 
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any], playwright: Any) -> dict[str, Any]:
-    """The machine's own browser before playwright's; tests are skipped where there is neither."""
+    """The machine's own browser before playwright's; where there is neither, the tests fail and say so."""
     from playwright.sync_api import expect
 
     expect.set_options(timeout=PATIENCE)
     if BROWSER is None and not Path(playwright.chromium.executable_path).exists():
-        pytest.skip("no Chromium: install one, set CHROMIUM, or run `playwright install chromium`")
+        pytest.fail("no Chromium: install one, set CHROMIUM, or run `playwright install chromium`")
     return {**browser_type_launch_args, **LAUNCH}
 
 
@@ -41,9 +41,6 @@ def url(engine: FakeEngine) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def real_engine() -> Engine:
-    missing = [row.name for row in catalog.CHECKPOINTS if row.embedded and not (catalog.EMBEDDED / row.source).is_dir()]
-    if missing:
-        pytest.skip(f"no embedded checkpoint {', '.join(missing)}")
     return Engine()
 
 
