@@ -127,6 +127,8 @@ def best_spans(found: Spanned, passage: str, options: Options) -> tuple[list[Spa
 
 def _candidates(window: SpanWindow, longest: int) -> list[tuple[float, int, int]]:
     """(score, first, last) of the best pairs of a likely start and a likely end."""
+    if window.beams is not None:
+        return [(score, i, j) for score, i, j in window.beams if i <= j < i + longest]
     many = min(BEST, len(window.offsets))
     starts = window.start.topk(many)
     ends = window.end.topk(many)

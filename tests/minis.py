@@ -14,6 +14,7 @@ from zoo.contracts import HeadSpec
 from zoo.models import bert, gpt2
 from zoo.tokenizers.subword import SubwordTokenizer
 from zoo.training import export
+from zoo.weights.layout import Opened
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,?!'-"
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *("##" + c for c in LETTERS)]
@@ -33,7 +34,7 @@ def bert_checkpoint(folder: Path, heads: Mapping[str, HeadSpec] = BERT_HEADS, lo
         torch.nn.init.normal_(parameter, std=0.2)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
-    tokenizer = bert.read_tokenizer(folder, config)
+    tokenizer = bert.read_tokenizer(Opened(folder), config)
     export.export(folder, bert.FAMILY, config, network, heads, tokenizer)
     return folder
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,9 +18,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Pieces:
-    """One text cut into subwords, before any special token: ids and character offsets into the original text."""
+    """One text cut into tokens, before any special token: ids and character offsets into the original text.
 
-    ids: tuple[int, ...]
+    An id is a number; for families that read characters (ELMo) it is a row of numbers, one word a row.
+    """
+
+    ids: tuple[Any, ...]
     offsets: tuple[tuple[int, int], ...]
 
     def __len__(self) -> int:
@@ -29,19 +32,24 @@ class Pieces:
     def __getitem__(self, part: slice) -> Pieces:
         return Pieces(self.ids[part], self.offsets[part])
 
+    def __add__(self, other: Pieces) -> Pieces:
+        return Pieces(self.ids + other.ids, self.offsets + other.offsets)
+
 
 @dataclass(frozen=True)
 class Encoding:
     """What a model reads: one text or pair with its special tokens.
 
     `sources` says for each token which text it comes from: 0 the first, 1 the second, -1 a special token.
-    `offsets` are characters of that text; (0, 0) for special tokens.
+    `offsets` are characters of that text; (0, 0) for special tokens. `summary` is the token that stands for the whole
+    text, such as BERT's [CLS] at the beginning or XLNet's <cls> at the end.
     """
 
-    ids: tuple[int, ...]
+    ids: tuple[Any, ...]
     segments: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
     sources: tuple[int, ...]
+    summary: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,6 +66,15 @@ class Tokenizer(Protocol):
 
     def assemble(self, first: Pieces, second: Pieces | None = None) -> Encoding:
         """Put one text or a pair into the family's template, special tokens included."""
+
+    def question(self, question: Pieces, passage: Pieces) -> Encoding:
+        """Put a question and the passage that may answer it into the template; the passage is the second text."""
+
+    def prompt(self, text: Pieces) -> Encoding:
+        """A text that is to be continued: with the special tokens that begin a text, without those that end it."""
+
+    def reread(self, index: int) -> Any:
+        """What a generated token is as input: the id itself, or a row of character ids."""
 
     def extras(self, pair: bool) -> int:
         """How many special tokens the template adds."""
@@ -89,29 +106,31 @@ class Batch:
     `last_rows`. `positions` count from the start of each text, or go on from a state.
     """
 
-    ids: Tensor  # [N]
+    ids: Tensor  # [N], or [N, C] where a token is a row of C numbers
     segments: Tensor  # [N]
     positions: Tensor  # [N]
     lengths: tuple[int, ...]  # B
+    sources: Tensor | None = None  # [N], as in Encoding; None when texts are continued
 
     @staticmethod
     def of(encodings: Sequence[Encoding], device: torch.device | str = "cpu") -> Batch:
         """Lay out `encodings`; neighbours of equal length are computed together, so sort by length first."""
         return Batch(
-            torch.tensor([i for e in encodings for i in e.ids], dtype=torch.long, device=device),
+            _ids([i for e in encodings for i in e.ids], device),
             torch.tensor([s for e in encodings for s in e.segments], dtype=torch.long, device=device),
             torch.tensor([p for e in encodings for p in range(len(e))], dtype=torch.long, device=device),
             tuple(len(e) for e in encodings),
+            torch.tensor([s for e in encodings for s in e.sources], dtype=torch.long, device=device),
         )
 
     @staticmethod
-    def continuing(ids: Sequence[Sequence[int]], past: Sequence[int], device: torch.device | str = "cpu") -> Batch:
+    def continuing(ids: Sequence[Sequence[Any]], past: Sequence[int], device: torch.device | str = "cpu") -> Batch:
         """New tokens of texts of which `past` tokens are in a state already."""
-        flat = torch.tensor([i for text in ids for i in text], dtype=torch.long, device=device)
+        flat = _ids([i for text in ids for i in text], device)
         positions = [p + t for text, p in zip(ids, past, strict=True) for t in range(len(text))]
         return Batch(
             flat,
-            torch.zeros_like(flat),
+            torch.zeros(len(flat), dtype=torch.long, device=device),
             torch.tensor(positions, dtype=torch.long, device=device),
             tuple(len(text) for text in ids),
         )
@@ -152,6 +171,14 @@ class Batch:
         return iter(rows.split(list(self.lengths)))
 
 
+def _ids(ids: Sequence[Any], device: torch.device | str) -> Tensor:
+    """Ids [N]; rows of numbers [N, C], shorter ones filled up with zeros."""
+    if ids and isinstance(ids[0], tuple):
+        width = max(map(len, ids))
+        ids = [row + (0,) * (width - len(row)) for row in ids]
+    return torch.tensor(ids, dtype=torch.long, device=device)
+
+
 @dataclass
 class Trace:
     """Collects, on request, what a forward pass went through: every layer's output and attention maps."""
@@ -172,7 +199,7 @@ class State(Protocol):
 class Hidden:
     """What a body gives: the last layer, and the state to go on from if one was passed in."""
 
-    last: Tensor  # [N, D]
+    last: Tensor  # [N, D]; of families whose heads mix the layers (ELMo) [N, layers, D]
     state: State | None = None
 
 
@@ -181,8 +208,10 @@ class HeadSpec:
     """A head that a checkpoint has: its kind (see zoo/heads.py) and the names of its labels, in the file's order.
 
     `none_bias` is added to a span head's score of "no answer": the threshold of SQuAD 2.0, chosen after training.
+    `beams` of a span head is the number of starts for each of which it scores the ends anew (XLNet); 0 of others.
     """
 
     kind: str
     labels: tuple[str, ...] = ()
     none_bias: float = 0.0
+    beams: int = 0

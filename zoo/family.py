@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Protocol, get_type_hints
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint, Unsupported
 from zoo.weights.keymap import KeyTable, LoadReport
+from zoo.weights.layout import Layout, Opened
 
 
 class Body(Protocol):
@@ -53,10 +53,13 @@ class Family:
     build: Callable[[Any, Mapping[str, HeadSpec]], Network]  # config, heads -> network
     heads_in: Callable[[Collection[str], Mapping[str, Any]], dict[str, HeadSpec]]  # keys of a file, raw config -> heads
     keys: Callable[[Any, Mapping[str, HeadSpec], Collection[str]], KeyTable]
-    read_tokenizer: Callable[[Path, Any], Tokenizer]
+    read_tokenizer: Callable[[Opened, Any], Tokenizer]  # files, config -> tokenizer
     tokenizer_files: tuple[str, ...]
     longest: Callable[[Any], int]  # tokens the model can read at once
     new_state: Callable[[Any, int, int, Tensor], State] | None = None  # config, texts, capacity, like
+    vocabulary: Callable[[Any], int] = lambda config: int(config.vocab_size)  # rows of the embedding
+    layouts: tuple[Layout, ...] = ()  # how its checkpoints are published beside config.json with a model_type
+    cannot: Mapping[str, str] = field(default_factory=dict)  # task -> why no checkpoint of the family answers it
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,7 +72,7 @@ def repeated(history: Sequence[int], size: int) -> set[int]:
     return {history[i + size - 1] for i in range(len(history) - size + 1) if tuple(history[i : i + size - 1]) == tail}
 
 
-def generate(model: Model, head: str, prompt: Sequence[int], most: int, sampling: Sampling) -> Iterator[Step]:
+def generate(model: Model, head: str, prompt: Sequence[Any], most: int, sampling: Sampling) -> Iterator[Step]:
     """Continue `prompt` by at most `most` tokens; ends after the end token, which is yielded too.
 
     Nothing is computed for a token before it is asked for, so closing the iterator stops the work.
@@ -88,7 +89,7 @@ def generate(model: Model, head: str, prompt: Sequence[int], most: int, sampling
     chance = torch.Generator().manual_seed(sampling.seed)
     state = new_state(model.config, 1, len(prompt) + most, like)
     said: list[int] = []
-    fresh: list[int] = list(prompt)
+    fresh: list[Any] = list(prompt)
     for _ in range(most):
         with torch.inference_mode():  # not over the yield: the caller's code, maybe on another thread, runs there
             batch = Batch.continuing([fresh], state.lengths, like.device)
@@ -101,7 +102,7 @@ def generate(model: Model, head: str, prompt: Sequence[int], most: int, sampling
                 logits[list(banned)] = float("-inf")
             step = choose(logits, sampling, chance)
         said.append(step.token)
-        fresh = [step.token]
+        fresh = [model.tokenizer.reread(step.token)]
         yield step
         if step.token == model.tokenizer.end:
             return

@@ -2,7 +2,9 @@
 
 Kinds, as checkpoints name them in `HeadSpec.kind`:
 `classifier` one score a label for each text; `pooled` the pooled vector alone; `tokens` one score a label for each
-token; `span` a start and an end score for each token; `lm` the next token; `masked_lm` the token itself.
+token; `span` a start and an end score for each token; `lm` the next token; `masked_lm` the token itself;
+`similarity` one score a label for each order of a pair, to be added up; `choice` one score for each of several
+continuations, to be compared; `features` a vector for each token.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from zoo.contracts import Batch
 from zoo.layers.activations import Activation
 from zoo.layers.pooling import Pool
 
-PER_TEXT = ("classifier", "pooled")  # kinds that give one row a text; the others give one row a token
+PER_TEXT = ("classifier", "pooled", "similarity", "choice")  # one row a text; the other kinds give one row a token
 
 
 class Pooler(nn.Module):

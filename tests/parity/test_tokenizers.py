@@ -23,6 +23,7 @@ from zoo.errors import BadCheckpoint
 from zoo.models import bert, gpt2
 from zoo.rows import read_rows
 from zoo.tokenizers.subword import SubwordTokenizer
+from zoo.weights.layout import Opened
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789éèüñåßÉÜÅİıσςΣж你好世界一丁中文,.!?'-[]#"
 ACCENTS = [chr(code) for code in range(0x300, 0x310)]
@@ -37,7 +38,7 @@ BPES = ["bpe", "bpe json"]
 
 def wordpiece(folder: Path) -> SubwordTokenizer:
     """Ours, as the BERT family makes it."""
-    tokenizer = bert.FAMILY.read_tokenizer(folder, None)
+    tokenizer = bert.FAMILY.read_tokenizer(Opened(folder), None)
     assert isinstance(tokenizer, SubwordTokenizer)
     return tokenizer
 
@@ -45,7 +46,7 @@ def wordpiece(folder: Path) -> SubwordTokenizer:
 def bpe(folder: Path) -> SubwordTokenizer:
     """Ours, as the GPT-2 family makes it."""
     config = gpt2.Gpt2Config(vocab_size=1, n_positions=1, n_embd=1, n_layer=1, n_head=1)
-    tokenizer = gpt2.FAMILY.read_tokenizer(folder, config)
+    tokenizer = gpt2.FAMILY.read_tokenizer(Opened(folder), config)
     assert isinstance(tokenizer, SubwordTokenizer)
     return tokenizer
 
@@ -165,7 +166,7 @@ def test_end_of_text(kind: str, tmp_path: Path) -> None:
     files(kind, tmp_path)
     assert bpe(tmp_path).end == AutoTokenizer.from_pretrained(tmp_path).eos_token_id
     named = gpt2.Gpt2Config(vocab_size=1, n_positions=1, n_embd=1, n_layer=1, n_head=1, eos_token_id=17)
-    assert gpt2.FAMILY.read_tokenizer(tmp_path, named).end == 17
+    assert gpt2.FAMILY.read_tokenizer(Opened(tmp_path), named).end == 17
 
 
 OPTIONS: list[dict[str, Any]] = [

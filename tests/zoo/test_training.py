@@ -18,6 +18,7 @@ from zoo.models import bert
 from zoo.training import export, finetune, loop, text
 from zoo.training.bert_mini import in_training_half, without
 from zoo.training.finetune import Lesson
+from zoo.weights.layout import Opened
 
 LABELS = ("World", "Sports")
 
@@ -86,7 +87,7 @@ def test_export_loads_back_within_the_rounding_of_int8(tmp_path: Path, monkeypat
     config = bert.BertConfig(len(minis.WORDS), 32, 2, 4, 64, "gelu", 256, 2)
     network = bert.build(config, minis.BERT_HEADS).eval()
     (tmp_path / "vocab.txt").write_text("\n".join(minis.WORDS) + "\n")
-    tokenizer = bert.read_tokenizer(tmp_path, config)
+    tokenizer = bert.read_tokenizer(Opened(tmp_path), config)
     export.export(tmp_path, bert.FAMILY, config, network, minis.BERT_HEADS, tokenizer)
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 3
     names = json.loads((tmp_path / "model.safetensors.index.json").read_text())["weight_map"]

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from zoo import generation
-from zoo.contracts import Batch, Encoding, Pieces
+from zoo.contracts import Batch, Encoding, HeadSpec, Pieces
 from zoo.engine.store import ModelStore
 from zoo.engine.windows import cut_longest_first, last_character, steps, windows
 from zoo.errors import BadParameter, InputTooLong
@@ -69,12 +70,16 @@ class Classified:
 
 @dataclass(frozen=True)
 class SpanWindow:
-    """Start and end scores over one window of a passage; `offsets` are characters of the whole passage."""
+    """Start and end scores over one window of a passage; `offsets` are characters of the whole passage.
+
+    A head that scores ends anew for each of its best starts gives `beams`, (score, first, last), instead.
+    """
 
     start: Tensor  # [T]
     end: Tensor  # [T]
     offsets: tuple[tuple[int, int], ...]  # T
-    none: float  # score of "not in this window": start and end at the first special token
+    none: float  # score of "not in this window": start and end at the token that stands for the whole text
+    beams: tuple[tuple[float, int, int], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -187,11 +192,11 @@ class Engine:
                 owners.append([])
                 for begin, end in windows(len(pieces), room, shared):
                     owners[-1].append(len(encodings))
-                    encodings.append(model.tokenizer.assemble(asked, pieces[begin:end]))
+                    encodings.append(model.tokenizer.question(asked, pieces[begin:end]))
         with timings.stage("forward"):
             scores = self._run(model, chosen, encodings)
         return [
-            Spanned(tuple(_span_window(encodings[i], scores[i], model.heads[chosen].none_bias) for i in mine), read)
+            Spanned(tuple(_span_window(encodings[i], scores[i], model.heads[chosen]) for i in mine), read)
             for mine, read in zip(owners, questions, strict=True)
         ]
 
@@ -216,12 +221,12 @@ class Engine:
             raise BadParameter(f"{most} new tokens were asked for; {name} gives 1 to {model.longest // 2}.")
         with timings.stage("tokenize"):
             pieces, tail = model.tokenizer.pieces(document), model.tokenizer.pieces(suffix)
-            room = model.longest - most - len(tail)
+            room = model.longest - most - len(tail) - len(model.tokenizer.prompt(Pieces((), ())))
             if room < 1:
                 raise InputTooLong(f"The prompt has {len(tail)} tokens; with {most} new ones it does not fit {name}.")
             kept = pieces[:room]
             read = _read(kept, pieces, document)
-            ids = model.tokenizer.assemble(kept).ids + tail.ids
+            ids = model.tokenizer.prompt(kept + tail).ids
         said: list[int] = []
         made = generation.generate(model, chosen, ids, most, sampling)
         prompt = document[: read.characters] + suffix
@@ -274,13 +279,30 @@ def _read(kept: Pieces, whole: Pieces, text: str) -> Read:
     return Read(len(kept), len(whole), len(text) if len(kept) == len(whole) else last_character(kept))
 
 
-def _span_window(encoding: Encoding, scores: Tensor, none_bias: float) -> SpanWindow:
-    """Keep the scores of the passage's tokens, and of the first special token as "no answer"."""
+def _span_window(encoding: Encoding, scores: Tensor, head: HeadSpec) -> SpanWindow:
+    """Keep the scores of the passage's tokens, and those of the summary token as "no answer".
+
+    Columns of a head with beams: the logarithms of start probabilities, a score of "no answer" in every row, and one
+    column of end probabilities for each of the best starts, best first.
+    """
     inside = [i for i, source in enumerate(encoding.sources) if source == 1]
-    special = encoding.sources.index(-1)
-    return SpanWindow(
-        scores[inside, 0],
-        scores[inside, 1],
-        tuple(encoding.offsets[i] for i in inside),
-        float(scores[special].sum()) + none_bias,
-    )
+    offsets = tuple(encoding.offsets[i] for i in inside)
+    start = scores[inside, 0]
+    if not head.beams:
+        none = float(scores[encoding.summary].sum()) + head.none_bias
+        return SpanWindow(start, scores[inside, 1], offsets, none)
+    unanswerable = scores[encoding.summary, 1] + head.none_bias
+    place = {row: index for index, row in enumerate(inside)}
+    beams = [
+        (float(scores[first, 0] + value - softplus(unanswerable)), place[first], place[last])
+        for column, first in enumerate(scores[:, 0].topk(min(head.beams, len(scores))).indices.tolist())
+        for value, last in zip(*_best(scores[:, 2 + column], head.beams), strict=True)
+        if first in place and last in place
+    ]
+    return SpanWindow(start, start, offsets, -float(softplus(-unanswerable)), tuple(beams))
+
+
+def _best(scores: Tensor, many: int) -> tuple[list[float], list[int]]:
+    """The best values and where they are."""
+    values, indices = scores.topk(min(many, len(scores)))
+    return values.tolist(), indices.tolist()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from zoo.layers.blocks import FeedForward, PostNormBlock
 from zoo.layers.pooling import first_token
 from zoo.tokenizers.subword import wordpiece
 from zoo.weights.keymap import Alias, Drop, Join, KeyTable, LoadReport, Rename, Rule
+from zoo.weights.layout import Opened
 
 ACTIVATIONS: dict[str, Activation] = {"gelu": gelu_erf, "gelu_new": gelu_tanh, "relu": relu}
 
@@ -198,9 +198,9 @@ def keys(config: BertConfig, heads: Mapping[str, HeadSpec], names: Collection[st
     return KeyTable(tuple(rules), prefix="bert.")
 
 
-def read_tokenizer(folder: Path, config: BertConfig) -> Tokenizer:
+def read_tokenizer(files: Opened, config: BertConfig) -> Tokenizer:
     """WordPiece from tokenizer.json, or built from vocab.txt."""
-    return wordpiece(folder, template="[CLS]:0 A:0 [SEP]:0", pair="[CLS]:0 A:0 [SEP]:0 B:1 [SEP]:1")
+    return wordpiece(files.folder, template="[CLS]:0 A:0 [SEP]:0", pair="[CLS]:0 A:0 [SEP]:0 B:1 [SEP]:1")
 
 
 FAMILY = Family(
@@ -217,4 +217,5 @@ FAMILY = Family(
     read_tokenizer=read_tokenizer,
     tokenizer_files=("tokenizer.json", "vocab.txt", "tokenizer_config.json"),
     longest=lambda config: config.max_position_embeddings,
+    cannot={"summarize": "BERT predicts masked words; it does not continue a text."},
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from zoo.layers.blocks import FeedForward, PreNormBlock
 from zoo.layers.pooling import last_token
 from zoo.tokenizers.subword import byte_level_bpe
 from zoo.weights.keymap import Alias, Drop, KeyTable, LoadReport, Rename, Rule, transpose
+from zoo.weights.layout import Opened
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu_new": gelu_tanh,
@@ -157,9 +157,9 @@ def keys(config: Gpt2Config, heads: Mapping[str, HeadSpec], names: Collection[st
     return KeyTable(tuple(rules), prefix="transformer.")
 
 
-def read_tokenizer(folder: Path, config: Gpt2Config) -> Tokenizer:
+def read_tokenizer(files: Opened, config: Gpt2Config) -> Tokenizer:
     """Byte-level BPE from tokenizer.json, or built from vocab.json and merges.txt."""
-    return byte_level_bpe(folder, end=config.eos_token_id)
+    return byte_level_bpe(files.folder, end=config.eos_token_id)
 
 
 def new_state(config: Gpt2Config, texts: int, capacity: int, like: Tensor) -> KeyValues:

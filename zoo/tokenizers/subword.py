@@ -19,14 +19,28 @@ from zoo.weights.formats import read_json
 
 
 class SubwordTokenizer:
-    """A `tokenizers` pipeline with a template. Thread-safe: nothing changes after construction."""
+    """A `tokenizers` pipeline with the templates of a family. Thread-safe: nothing changes after construction.
 
-    def __init__(self, pipeline: Tokenizer, single: str, pair: str, end: int | None = None) -> None:
+    `question` is the template of a question (A) and a passage (B), that of any pair if it is left out; `prompt` that
+    of a text to be continued.
+    """
+
+    def __init__(
+        self,
+        pipeline: Tokenizer,
+        single: str,
+        pair: str,
+        end: int | None = None,
+        question: str = "",
+        prompt: str = "A:0",
+    ) -> None:
         pipeline.no_truncation()
         pipeline.no_padding()
         self._pipeline = pipeline
         self._single = Template.parse(single, self._id)
         self._pair = Template.parse(pair, self._id)
+        self._question = Template.parse(question or pair, self._id)
+        self._prompt = Template.parse(prompt, self._id)
         self.vocabulary = 1 + max(pipeline.get_vocab(with_added_tokens=True).values(), default=-1)
         self.end = end
 
@@ -38,6 +52,18 @@ class SubwordTokenizer:
     def assemble(self, first: Pieces, second: Pieces | None = None) -> Encoding:
         """Put one text or a pair into the template."""
         return (self._single if second is None else self._pair).assemble(first, second)
+
+    def question(self, question: Pieces, passage: Pieces) -> Encoding:
+        """Put a question and a passage into the template."""
+        return self._question.assemble(question, passage)
+
+    def prompt(self, text: Pieces) -> Encoding:
+        """A text that is to be continued."""
+        return self._prompt.assemble(text, None)
+
+    def reread(self, index: int) -> int:
+        """A generated token as input: the id itself."""
+        return index
 
     def extras(self, pair: bool) -> int:
         """How many special tokens the template adds."""

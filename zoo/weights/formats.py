@@ -113,6 +113,11 @@ def read_json(path: Path) -> dict:
     return value
 
 
+def is_inside(name: str) -> bool:
+    """Whether a listed name, with forward slashes, stays inside its folder on every system."""
+    return bool(name) and all(_is_plain_name(part) for part in name.split("/"))
+
+
 def _is_plain_name(name: str) -> bool:
     """Whether it names a file right here, on every system: no folder, no drive, no way up."""
     here = PurePosixPath(name).name == name == PureWindowsPath(name).name

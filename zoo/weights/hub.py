@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
@@ -35,10 +36,10 @@ from zoo.errors import (
 )
 from zoo.family import Family
 from zoo.weights.address import CHOOSE, Address, cache_folder, endpoint, is_set, parse
-from zoo.weights.formats import SHARDED, WEIGHT_FILES, read_json, shard_names
-from zoo.weights.load import family_of
+from zoo.weights.formats import SHARDED, WEIGHT_FILES, is_inside, read_json, shard_names
+from zoo.weights.layout import names_in
+from zoo.weights.load import CONFIG, family_of, layout_of
 
-CONFIG = "config.json"
 PAUSES = (0.5, 2.0)  # seconds before asking once more when the Hub answers with an error of its own
 RESTARTS = 3  # how often one file may begin again from its first byte, for servers that cannot go on in the middle
 
@@ -118,9 +119,21 @@ def fetch(
 def _gather(repository: _Repository, commit: str, families: tuple[Family, ...]) -> Fetched:
     name = str(repository.address)
     config = repository.get(commit, CONFIG)
+    raw = read_json(config) if config is not None else {}
+    if "model_type" not in raw:
+        names = repository.listing(commit)
+        found = layout_of(names, raw, families)
+        if found is not None:
+            paths = {file: repository.get(commit, file) for file in found[1].files(names)}
+            absent = [file for file, path in paths.items() if path is None]
+            if absent:
+                raise repository.lacks(absent[0], f"{name} has no {absent[0]}, which it lists.")
+            return Fetched(repository.snapshot(commit), repository.address.repository, commit)
     if config is None:
-        raise repository.lacks(CONFIG, f"{name} has no {CONFIG}, so it is no checkpoint this zoo can read.")
-    family = family_of(read_json(config), families, name)
+        raise repository.lacks(
+            CONFIG, f"{name} has no {CONFIG}, and no files of another kind, so it is no checkpoint this zoo can read."
+        )
+    family = family_of(raw, families, name)
     for file in family.tokenizer_files:
         repository.get(commit, file)
     for file in WEIGHT_FILES:
@@ -179,9 +192,44 @@ class _Repository:
         if self.offline:
             raise self.lacks(CONFIG, "")
         metadata = self._ask(CONFIG, self.address.revision)
-        if metadata is None:
-            raise self.lacks(CONFIG, f"{self.address} has no {CONFIG}, so it is no checkpoint this zoo can read.")
+        if metadata is None:  # a checkpoint of another program
+            return self._info(self.address.revision)[0]
         return str(metadata.commit_hash)
+
+    def snapshot(self, commit: str) -> Path:
+        """Where the cache keeps the files of a commit."""
+        return self.storage / "snapshots" / commit
+
+    def listing(self, commit: str) -> list[str]:
+        """The names of all files of a commit; asked once, then kept beside the cache's own notes."""
+        note = self.storage / ".listing" / f"{commit}.json"
+        if note.is_file():
+            with contextlib.suppress(OSError, ValueError):
+                return list(json.loads(note.read_text(encoding="utf-8")))
+        if self.offline:
+            return names_in(self.snapshot(commit))
+        _, names = self._info(commit)
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(json.dumps(names), encoding="utf-8")
+        return names
+
+    def _info(self, revision: str) -> tuple[str, list[str]]:
+        """Commit and file names that the Hub's API gives for a revision."""
+        from huggingface_hub import HfApi, constants
+
+        with self._in_plain_words(CONFIG):
+            info = HfApi(endpoint=self.endpoint).model_info(
+                self.address.repository, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT
+            )
+        names = [sibling.rfilename for sibling in info.siblings or ()]
+        if not _COMMIT_NAME.fullmatch(info.sha or "") or not all(map(is_inside, names)):
+            raise ModelUnavailable(
+                f"{self.host} answers, but not as a Hub does. Check HF_ENDPOINT, and whether a proxy or a login page "
+                "stands in between.",
+                model=str(self.address),
+            )
+        return str(info.sha), names
 
     def remember(self, commit: str) -> None:
         """Note where the branch or tag stands; a cache that cannot be written only costs a question next time."""

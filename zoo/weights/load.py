@@ -15,7 +15,9 @@ from zoo.errors import BadCheckpoint
 from zoo.family import Family, Model, Network, empty_network
 from zoo.weights import keymap
 from zoo.weights.formats import read_json, read_tensors, weight_files
+from zoo.weights.layout import Layout, Opened, names_in
 
+CONFIG = "config.json"
 NATIVE = "zoo"  # the part of config.json that marks a checkpoint written by this project: heads, names as here
 
 
@@ -34,24 +36,22 @@ def load_folder(
     and architecture do not agree.
     """
     source = source or str(folder)
-    raw = read_json(folder / "config.json")
-    family = family_of(raw, families, source)
+    family, files = open_folder(folder, families, source)
+    raw, tensors = files.config, files.tensors
     report = keymap.LoadReport()
     with _config_at_fault(source):
         config = family.read_config(raw, report)
-    tensors = read_tensors(weight_files(folder))
-    with _config_at_fault(source):
         if NATIVE in raw:
             heads = {n: HeadSpec(**{**h, "labels": tuple(h["labels"])}) for n, h in raw[NATIVE]["heads"].items()}
             network = empty_network(family, config, heads)
-            table = keymap.KeyTable(tuple(keymap.Rename(n, n) for n, _ in network.named_parameters()))
+            table = keymap.KeyTable(tuple(keymap.Rename(name, name) for name in slots(network)))
         else:
             prefix = family.keys(config, {}, ()).prefix
             names = keymap.modern_names(tensors, prefix).values()
             heads = _relabel(family.heads_in(set(names), raw), labels, source)
             network = empty_network(family, config, heads)
             table = family.keys(config, heads, set(names))
-    wanted = {n: p.shape for n, p in network.named_parameters()}
+    wanted = {name: tensor.shape for name, tensor in slots(network).items()}
     parameters, filled = keymap.apply(table, tensors, wanted, source, family.title)
     filled.notes = report.notes
     strange = [n for n, t in parameters.items() if not t.is_floating_point() or t.is_meta or t.layout != torch.strided]
@@ -62,14 +62,39 @@ def load_folder(
             "them. Look for the same model in float32, float16 or bfloat16."
         )
     assign(network, parameters)
-    tokenizer = family.read_tokenizer(folder, config)
-    if tokenizer.vocabulary > config.vocab_size:
+    tokenizer = family.read_tokenizer(files, config)
+    if tokenizer.vocabulary > family.vocabulary(config):
         raise BadCheckpoint(
-            f"{source}: the tokenizer has {tokenizer.vocabulary} tokens, the model only {config.vocab_size}. "
+            f"{source}: the tokenizer has {tokenizer.vocabulary} tokens, the model only {family.vocabulary(config)}. "
             "The vocabulary files belong to another checkpoint."
         )
     extra = raw.get(NATIVE, {})
     return Model(name or source, family, config, network, tokenizer, heads, source, revision, filled, extra)
+
+
+def open_folder(folder: Path, families: Iterable[Family], source: str) -> tuple[Family, Opened]:
+    """The family of a folder's checkpoint, and its files read. Raises BadCheckpoint."""
+    families = tuple(families)
+    path = folder / CONFIG
+    raw = read_json(path) if path.is_file() else {}
+    if "model_type" in raw:
+        return family_of(raw, families, source), Opened(folder, raw, read_tensors(weight_files(folder)))
+    found = layout_of(names_in(folder), raw, families)
+    if found is not None:
+        family, layout = found
+        return family, layout.read(folder)
+    return family_of(read_json(path), families, source), Opened(folder)  # raises: there is no model_type
+
+
+def layout_of(
+    names: Collection[str], raw: Mapping[str, Any], families: Iterable[Family]
+) -> tuple[Family, Layout] | None:
+    """The family and layout that claim a folder whose config.json, if there is one, names no model_type."""
+    for family in families:
+        for layout in family.layouts:
+            if layout.claims(names, raw):
+                return family, layout
+    return None
 
 
 def family_of(raw: Mapping[str, Any], families: Iterable[Family], source: str) -> Family:
@@ -84,13 +109,19 @@ def family_of(raw: Mapping[str, Any], families: Iterable[Family], source: str) -
     raise BadCheckpoint(f"config.json of {source} {said}. The zoo has: {known}.")
 
 
+def slots(network: Network) -> dict[str, Tensor]:
+    """What a file has to fill: all parameters, shared ones once, and the buffers that belong to a checkpoint."""
+    lasting = set(network.state_dict())  # the running mean of a batch norm, not a table of positions
+    return dict(network.named_parameters()) | {n: b for n, b in network.named_buffers() if n in lasting}
+
+
 def assign(network: Network, parameters: Mapping[str, Tensor]) -> None:
     """Make the tensors the network's parameters, in float32; float32 files are used where they lie, without a copy."""
     for name, tensor in parameters.items():
         path, _, leaf = name.rpartition(".")
-        module = network.get_submodule(path)
-        setattr(module, leaf, nn.Parameter(tensor.to(torch.float32), requires_grad=False))
-    left = [n for n, p in network.named_parameters() if p.is_meta]
+        module, value = network.get_submodule(path), tensor.to(torch.float32)
+        setattr(module, leaf, value if leaf in module._buffers else nn.Parameter(value, requires_grad=False))
+    left = [n for n, t in slots(network).items() if t.is_meta]
     assert not left, f"parameters left empty: {left}"
 
 
