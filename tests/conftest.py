@@ -26,19 +26,24 @@ def hub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
         yield server
 
 
-@pytest.fixture
-def hub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the Hub, and no setting of the machine's own."""
+def set_up_home(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """An empty cache of the Hub below `home`, and no setting of the machine's own."""
     from huggingface_hub import close_session, constants
 
     for name in HUB_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    home = tmp_path / "hf_home"
-    monkeypatch.setenv("HF_HOME", str(home))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        patch.delenv(name, raising=False)
+    patch.setenv("HF_HOME", str(home))
+    patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    patch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+    patch.setattr(constants, "HF_HUB_OFFLINE", False)
     close_session()  # a client keeps the proxies of the time at which it was made
+
+
+@pytest.fixture
+def hub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the Hub, and no setting of the machine's own."""
+    home = tmp_path / "hf_home"
+    set_up_home(monkeypatch, home)
     return home
 
 

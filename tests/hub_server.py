@@ -72,6 +72,7 @@ class Repository:
     gated: bool = False
     private: bool = False
     moved_to: str | None = None
+    also_listed: tuple[str, ...] = ()  # names that the API gives beside those of the files
 
     def commit(self, revision: str) -> str | None:
         """The commit of a branch, tag, commit, or the beginning of a commit."""
@@ -212,7 +213,7 @@ class HubServer:
                 for p, n in zip(files, names, strict=True)
             ]
             return JSONResponse(rows)
-        siblings = [{"rfilename": n} for n in names]
+        siblings = [{"rfilename": n} for n in (*names, *repository.also_listed)]
         return JSONResponse({"id": name, "modelId": name, "sha": commit, "private": False, "siblings": siblings})
 
     def _resolve(

@@ -1,4 +1,4 @@
-"""`python -m zoo list | show | pull | check | train | heldout`: the catalog, the Hub and the recipes from a shell.
+"""`python -m zoo list | show | pull | check | convert | train | heldout | parity | bench`: the zoo from a shell.
 
 Results go to stdout, progress to stderr. A user's mistake gives exit code 2 and one sentence on stderr.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from zoo.errors import BadParameter, ZooError
+from zoo.errors import BadData, BadParameter, ZooError
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,6 +43,11 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--json", dest="as_json", action="store_true")
         if name == "pull":
             one.add_argument("--refresh", action="store_true", help="ask the Hub where the branch stands now")
+    convert = commands.add_parser("convert", help="write a checkpoint as safetensors in Hub layout")
+    convert.add_argument("source", help=SOURCE)
+    convert.add_argument("folder", type=Path, help="a folder that does not exist yet")
+    convert.add_argument("--shard", type=float, default=5.0, metavar="GB", help="largest weight file; 5 by default")
+    convert.add_argument("--json", dest="as_json", action="store_true")
     train = commands.add_parser("train", help="run a recipe of zoo/training/")
     train.add_argument("recipe", help="bert-mini or gpt-mini")
     train.add_argument("--data", type=Path, required=True, help="the folder with the recipe's data sets")
@@ -54,9 +59,18 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="", help="cuda or cpu; the GPU when there is one")
     train.add_argument("--threads", type=int, help="processor threads to use")
     train.add_argument("--scale", type=float, default=1.0, help="part of the recipe's steps; 0.01 for a quick look")
+    parity = commands.add_parser("parity", help="run the tests against the originals and print the worst differences")
+    parity.add_argument("--saved", action="store_true", help="measure nothing: the table that --save kept")
+    parity.add_argument("--save", action="store_true", help="keep the table in zoo/parity.json and in README.md")
+    parity.add_argument("--json", dest="as_json", action="store_true", help="every row, one for each comparison")
     heldout = commands.add_parser("heldout", help="write evaluation files that no recipe trains on")
     heldout.add_argument("--data", type=Path, required=True, help="the folder with the data sets")
     heldout.add_argument("--out", type=Path, required=True, help="the folder for the files")
+    bench = commands.add_parser("bench", help="measure this zoo beside the least that any program needs")
+    bench.add_argument("what", choices=("load",), help="load: from the start of a process to the weights in memory")
+    bench.add_argument("--model", default="all", help="bert-base, gpt2, xlnet-base or all")
+    bench.add_argument("--rounds", type=int, default=5)
+    bench.add_argument("--json", dest="as_json", action="store_true")
     return top
 
 
@@ -112,16 +126,42 @@ def _pull(source: str, as_json: bool, refresh: bool) -> int:
     from zoo.opening import locate
 
     fetched, _ = locate(source, progress=True, refresh=refresh)
-    facts = {"source": fetched.source, "revision": fetched.revision, "folder": str(fetched.folder)}
+    sizes = {p.name: p.stat().st_size for p in sorted(fetched.folder.rglob("*")) if p.is_file()}
+    facts: dict[str, Any] = {"source": fetched.source, "revision": fetched.revision, "folder": str(fetched.folder)}
     if as_json:
-        _print_json(facts)
+        _print_json(facts | {"files": sizes, "bytes": sum(sizes.values())})
     else:
-        print(f"{fetched.source} at {fetched.revision} is in {fetched.folder}")
+        print(f"{fetched.source} at {fetched.revision} is in {fetched.folder}: {_sizes(sizes)}")
+    return 0
+
+
+def _convert(source: str, folder: Path, shard: float, as_json: bool) -> int:
+    from zoo import catalog
+    from zoo.opening import load, locate
+    from zoo.weights import convert
+    from zoo.weights.load import open_folder
+
+    if not 0 < shard <= 1000:
+        raise BadParameter(f"--shard is {shard}; it must be above 0 and at most 1000 GB.")
+    convert.check_target(folder)
+    fetched, row = locate(source, progress=True)
+    model = load(source, progress=True)
+    _, files = open_folder(fetched.folder, catalog.FAMILIES, source, row.family if row else None)
+    facts = {"Paper": row.paper} if row and row.paper else {}
+    facts["Licence"] = row.licence if row else "see where it comes from"
+    written = convert.convert(model, files, folder, catalog.FAMILIES, facts, int(shard * 1e9))
+    if as_json:
+        _print_json({"folder": str(folder), "files": written.files, "dropped": written.dropped})
+    else:
+        print(f"{model.source} at {model.revision} is in {folder}: {_sizes(written.files)}")
+        print("Loaded back: the same numbers to the last bit, the same heads, the same tokens.")
     return 0
 
 
 def _check(source: str, as_json: bool, tensors: bool = True) -> int:
+    from zoo import parity
     from zoo.opening import load
+    from zoo.weights.load import slots
 
     model = load(source, progress=True)
     report = model.report
@@ -134,12 +174,13 @@ def _check(source: str, as_json: bool, tensors: bool = True) -> int:
         "heads": {name: [spec.kind, *spec.labels] for name, spec in model.heads.items()},
     }
     if tensors:
-        facts |= {"tensors": report.sources, "dropped": report.dropped, "notes": report.notes}
+        exactness = str(parity.summary(model.family.name, parity.read()) or "not measured")
+        facts |= {"tensors": report.sources, "dropped": report.dropped, "notes": report.notes, "parity": exactness}
     if as_json:
         _print_json(facts)
         return 0
     if tensors:
-        shapes = {name: list(p.shape) for name, p in model.network.named_parameters()}
+        shapes = {name: list(p.shape) for name, p in slots(model.network).items()}
         for target, key in report.sources.items():
             print(f"{target:48} {shapes[target]!s:16} <- {key}")
         for key, why in report.dropped.items():
@@ -152,6 +193,8 @@ def _check(source: str, as_json: bool, tensors: bool = True) -> int:
         f"{model.source} at {model.revision}: {model.family.title}, {model.parameters:,} parameters, reads "
         f"{model.longest} tokens; every tensor found its place."
     )
+    if tensors:
+        print(f"parity of {model.family.title}: {facts['parity']}")
     return 0
 
 
@@ -198,6 +241,37 @@ def _heldout(data: Path, out: Path) -> int:
     return 0
 
 
+def _bench(what: str, model: str, rounds: int, as_json: bool) -> int:
+    from zoo.bench import load
+
+    assert what == "load"
+    results = []
+    for name in load.models() if model == "all" else [model]:
+        results.append(load.measure(name, rounds))
+        if not as_json:
+            print(load.table(results[-1]), flush=True)
+    if as_json:
+        print(load.as_json(results))
+    return 0
+
+
+def _parity(saved: bool, save: bool, as_json: bool) -> int:
+    from zoo import parity
+
+    rows = parity.read() if saved else parity.measure()
+    if not rows:
+        raise BadData("No parity table is kept. Measure one with `python -m zoo parity --save`.")
+    _print_json(rows) if as_json else print(parity.table(rows))
+    far = parity.over(rows)
+    for row in far:
+        print(f"{row['family']} {row['compared']}: {row['worst']:.1e} from {row['reference']}", file=sys.stderr)
+    if save and not far:
+        if not saved:
+            parity.save(rows)
+        parity.write_page()
+    return 1 if far else 0
+
+
 def _row(c: Any) -> dict[str, Any]:
     return {
         "name": c.name,
@@ -222,6 +296,16 @@ def _words(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def _sizes(files: Mapping[str, int]) -> str:
+    """All files together, and each with its size."""
+    named = ", ".join(f"{name} {_size(size)}" for name, size in files.items())
+    return f"{_size(sum(files.values()))} ({named})"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count / 1e3:,.1f} kB"
+
+
 def _print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
@@ -231,8 +315,11 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "show": _show,
     "pull": _pull,
     "check": _check,
+    "convert": _convert,
     "train": _train,
     "heldout": _heldout,
+    "parity": _parity,
+    "bench": _bench,
 }
 
 if __name__ == "__main__":

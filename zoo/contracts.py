@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -201,6 +201,22 @@ class Hidden:
 
     last: Tensor  # [N, D]; of families whose heads mix the layers (ELMo) [N, layers, D]
     state: State | None = None
+
+
+class LayerMix(NamedTuple):
+    """How much of each layer a head reads: weights that add up to 1, the lowest layer first, and a factor for all."""
+
+    weights: tuple[float, ...]
+    gamma: float
+
+
+@runtime_checkable
+class MixesLayers(Protocol):
+    """A module that reads a learned mix of a body's layers (ELMo); the page shows it."""
+
+    @property
+    def layer_mix(self) -> LayerMix:
+        """The mix as it was learned."""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,14 @@ from typing import Any, Protocol, get_type_hints
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
+from zoo.contracts import Batch, HeadSpec, Hidden, LayerMix, MixesLayers, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint, Unsupported
 from zoo.weights.keymap import KeyTable, LoadReport
 from zoo.weights.layout import Layout, Opened
+
+MOST_LABELS = 100_000
 
 
 class Body(Protocol):
@@ -60,6 +63,7 @@ class Family:
     vocabulary: Callable[[Any], int] = lambda config: int(config.vocab_size)  # rows of the embedding
     layouts: tuple[Layout, ...] = ()  # how its checkpoints are published beside config.json with a model_type
     cannot: Mapping[str, str] = field(default_factory=dict)  # task -> why no checkpoint of the family answers it
+    about: str = ""  # one sentence for a visitor: what it reads, and what it learnt from
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,16 @@ class Model:
     def bytes(self) -> int:
         """Memory its parameters take."""
         return sum(p.numel() * p.element_size() for p in self.network.parameters())
+
+    @property
+    def mixes(self) -> list[tuple[str, LayerMix]]:
+        """(head, mix) of every learned mix of layers in its heads."""
+        return [
+            (name, part.layer_mix)
+            for name, head in self.network.heads.items()
+            for part in head.modules()
+            if isinstance(part, MixesLayers)
+        ]
 
     def head(self, kind: str, name: str | None = None) -> str:
         """The name of its head of `kind`; `name` chooses when there are several. Raises Unsupported."""
@@ -148,11 +162,26 @@ def labels_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
     """Label names in the order of the scores, from `id2label`; LABEL_0, LABEL_1 when the config leaves it out."""
     names = raw.get("id2label")
     if not names:
-        return tuple(f"LABEL_{i}" for i in range(int(raw.get("num_labels", 2))))
+        count = int(raw.get("num_labels", 2))
+        if not 0 < count <= MOST_LABELS:
+            raise BadCheckpoint(f"config.json: num_labels is {count}; it must be from 1 to {MOST_LABELS:,}.")
+        return tuple(f"LABEL_{i}" for i in range(count))
     return tuple(str(names[key]) for key in sorted(names, key=int))
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Under it modules draw no first values: the loader fills them, and the first random draw without memory would
+    make torch import its compiler, which takes longer than reading BERT."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Pass everything on but torch.nn.init, whose functions give back the tensor they are given."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def empty_network(family: Family, config: Any, heads: Mapping[str, HeadSpec]) -> Network:
     """The network without memory for its parameters, to be filled by a loader."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         return family.build(config, heads).eval()

@@ -1,4 +1,4 @@
-"""From hidden rows to scores. Four heads serve every family; a family says which it has and how each is pooled.
+"""From hidden rows to scores. A few heads serve every family; a family says which it has and how each is pooled.
 
 Kinds, as checkpoints name them in `HeadSpec.kind`:
 `classifier` one score a label for each text; `pooled` the pooled vector alone; `tokens` one score a label for each
@@ -57,6 +57,22 @@ class Classifier(nn.Module):
     def forward(self, rows: Tensor, batch: Batch) -> Tensor:
         """[N, D] -> [B, K]."""
         return self.out(self.dropout(self.pooler(rows, batch)))
+
+
+class Similarity(nn.Module):
+    """Scores of one order of a pair; those of both orders add up to W(a + b) + bias (Radford et al. 2018, section 3.3).
+
+    So each order brings half of the bias, and the orders can be computed in any company.
+    """
+
+    def __init__(self, pooler: nn.Module, width: int, labels: int) -> None:
+        super().__init__()
+        self.pooler = pooler
+        self.out = nn.Linear(width, labels)
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [B, K]."""
+        return F.linear(self.pooler(rows, batch), self.out.weight, self.out.bias / 2)
 
 
 class RowScores(nn.Module):

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoo import catalog
 from zoo.errors import Unsupported
 from zoo.family import Model
-from zoo.weights import hub
+from zoo.weights.fetch import Fetched, resolve
 from zoo.weights.load import load_folder
 
 
@@ -26,12 +26,13 @@ def load(source: str | Path, progress: bool = False) -> Model:
         source=fetched.source,
         revision=fetched.revision,
         labels=row.labels if row else (),
+        assumed=row.family if row else None,
     )
 
 
 def locate(
     source: str, progress: bool = False, refresh: bool = False
-) -> tuple[hub.Fetched, catalog.Checkpoint | None]:
+) -> tuple[Fetched, catalog.Checkpoint | None]:
     """Where the files of `source` lie on this machine, fetched if need be, and its catalog row if it has one.
 
     `refresh` asks the Hub where a branch stands now, instead of going on with the commit fetched before.
@@ -42,12 +43,13 @@ def locate(
         if revision:
             raise Unsupported(f"{row.name} comes with this project and has no other revisions; leave out @{revision}.")
         folder = catalog.EMBEDDED / row.source
-        return hub.Fetched(folder, row.name, embedded_revision(folder)), row
+        return Fetched(folder, row.name, embedded_revision(folder)), row
     if row is not None:
         source = row.source + (f"@{revision}" if revision else "")
     elif "/" not in source and not Path(source).exists():
         catalog.get(source)  # raises, with close names
-    return hub.resolve(source, catalog.FAMILIES, progress, refresh, catalog.names()), row
+    assumed = row.family if row else None
+    return resolve(source, catalog.FAMILIES, progress, refresh, catalog.names(), assumed), row
 
 
 def embedded_revision(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import transformers
 from torch import Tensor
 from transformers import AutoTokenizer, BertConfig
 
+from tests.parity.conftest import ITSELF
 from tests.parity.reference import (
     TEXTS,
     VOCABULARY,
@@ -25,7 +27,8 @@ from tests.parity.reference import (
     save_pickle,
     write_wordpiece,
 )
-from zoo.contracts import Batch
+from zoo import Engine
+from zoo.contracts import Batch, HeadSpec
 from zoo.errors import CheckpointMismatch
 from zoo.family import Model
 
@@ -47,6 +50,29 @@ SHAPES: dict[str, dict[str, Any]] = {
         "hidden_size": 18,
         "num_attention_heads": 2,
         "intermediate_size": 19,
+        "tie_word_embeddings": False,
+    },
+    "one layer, heads of seven": {
+        "hidden_act": "gelu",
+        "hidden_size": 21,
+        "num_attention_heads": 3,
+        "intermediate_size": 10,
+        "num_hidden_layers": 1,
+        "type_vocab_size": 3,
+    },
+    "tiny": {  # the depth and the many narrow heads of TinyBERT, whose inner width is no multiple either
+        "hidden_act": "gelu",
+        "hidden_size": 36,
+        "num_attention_heads": 12,
+        "intermediate_size": 139,
+        "num_hidden_layers": 4,
+    },
+    "untied, one layer": {
+        "hidden_act": "gelu_new",
+        "hidden_size": 5,
+        "num_attention_heads": 5,
+        "intermediate_size": 7,
+        "num_hidden_layers": 1,
         "tie_word_embeddings": False,
     },
 }
@@ -91,19 +117,15 @@ CASES = {
         {"classifier": lambda out, padded: padded.rows(out.logits)},
     ),
     "span": Case(transformers.BertForQuestionAnswering, lambda m: m.bert, {"span": span}),
+    "choice": Case(transformers.BertForMultipleChoice, lambda m: m.bert, {}),
 }
 
 
 def make(case: str, shape: str, folder: Path, form: str = "safetensors") -> tuple[Any, Model]:
     """The reference, and ours out of its files."""
-    config = BertConfig(
-        vocab_size=len(VOCABULARY) + 3,
-        num_hidden_layers=3,
-        max_position_embeddings=LONGEST,
-        type_vocab_size=2,
-        id2label={0: "start", 1: "end"} if case == "span" else LABELS,
-        **SHAPES[shape],
-    )
+    values = {"num_hidden_layers": 3, "max_position_embeddings": LONGEST, "type_vocab_size": 2, **SHAPES[shape]}
+    labels = {0: "start", 1: "end"} if case == "span" else LABELS
+    config = BertConfig(vocab_size=len(VOCABULARY) + 3, id2label=labels, **values)
     model = build(CASES[case].model, config)
     save(model, folder, form)
     write_wordpiece(folder)
@@ -115,7 +137,7 @@ MIXED = (1, 2, 3, 7, 7, LONGEST, 7, 1, 30)
 
 @pytest.mark.parametrize("form", ["safetensors", "bin"])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case != "choice"])
 def test_heads(case: str, shape: str, form: str, tmp_path: Path, parity: Any) -> None:
     """Every head, on pairs of mixed lengths, where the reference pads on either side."""
     theirs, ours = make(case, shape, tmp_path, form)
@@ -129,6 +151,22 @@ def test_heads(case: str, shape: str, form: str, tmp_path: Path, parity: Any) ->
             if side == "left" and ours.heads[head].kind in ("pooled", "classifier"):
                 continue  # the reference pools the first column, which is padding then
             parity(f"bert {head}", ours.network(Batch.of(texts), head), read(out, padded))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_multiple_choice(shape: str, tmp_path: Path, parity: Any) -> None:
+    """One score for each pair of a context and an answer; the tensors are named as those of a classifier."""
+    theirs, ours = make("choice", shape, tmp_path)
+    assert ours.heads == {"classifier": HeadSpec("choice")}
+    texts = encodings(MIXED, len(VOCABULARY), pairs=True)
+    inputs = {name: tensor[None] for name, tensor in Padded(texts, "right").inputs.items()}
+    scores = ours.network(Batch.of(texts), "classifier")
+    parity("bert choice", scores[:, 0], theirs(**inputs).logits[0])
+    found = Engine().choose(str(tmp_path), None, [("the cat", ["sat", "is on the mat", "who?"])])[0]
+    cut = ours.tokenizer.pieces
+    texts = [ours.tokenizer.assemble(cut("the cat"), cut(answer)) for answer in ("sat", "is on the mat", "who?")]
+    inputs = {name: tensor[None] for name, tensor in Padded(texts, "right").inputs.items()}
+    parity("bert choice from text", torch.tensor(found.probabilities), theirs(**inputs).logits[0].softmax(0))
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -179,10 +217,10 @@ def test_neighbours_change_nothing(shape: str, tmp_path: Path, parity: Any) -> N
     together = list(Batch.of(texts).split(ours.network.body(Batch.of(texts)).last))
     pooled = ours.network(Batch.of(texts), "pooled")
     for index, text in enumerate(texts):
-        parity("bert alone or together", together[index], ours.network.body(Batch.of([text])).last)
-        parity("bert alone or together", pooled[index], ours.network(Batch.of([text]), "pooled")[0])
+        parity("bert alone or together", together[index], ours.network.body(Batch.of([text])).last, reference=ITSELF)
+        parity("bert alone or together", pooled[index], ours.network(Batch.of([text]), "pooled")[0], reference=ITSELF)
     turned = Batch.of(texts[::-1])
-    parity("bert alone or together", pooled.flip(0), ours.network(turned, "pooled"))
+    parity("bert alone or together", pooled.flip(0), ours.network(turned, "pooled"), reference=ITSELF)
 
 
 @pytest.mark.parametrize("form", ["shards", "old"])
@@ -215,6 +253,50 @@ def test_names_of_2018(tmp_path: Path, parity: Any) -> None:
     out = theirs(**padded.inputs)
     parity("bert masked_lm", ours.network(Batch.of(texts), "masked_lm"), padded.rows(out.prediction_logits))
     parity("bert next_sentence", ours.network(Batch.of(texts), "next_sentence"), out.seq_relationship_logits)
+
+
+@pytest.mark.parametrize("case", ["tokens", "span"])
+def test_a_pooler_that_nothing_reads(case: str, tmp_path: Path, parity: Any) -> None:
+    """Files of before 2020 hold the pooler beside a head on tokens, the whole-word-masking one for SQuAD among them."""
+    theirs, _ = make(case, "gelu", tmp_path, "bin")
+    chance = torch.Generator().manual_seed(4)
+    more = {"weight": torch.randn(24, 24, generator=chance), "bias": torch.randn(24, generator=chance)}
+    save_pickle(dict(theirs.state_dict()) | {f"bert.pooler.dense.{p}": t for p, t in more.items()}, tmp_path, new=False)
+    ours = load(tmp_path)
+    (head,) = CASES[case].heads
+    assert set(ours.heads) == {head, "pooled"}
+    texts = encodings(MIXED, len(VOCABULARY), pairs=True)
+    padded = Padded(texts, "right")
+    out = theirs(**padded.inputs)
+    parity(f"bert {head}", ours.network(Batch.of(texts), head), CASES[case].heads[head](out, padded))
+    first = padded.rows(theirs.bert(**padded.inputs).last_hidden_state)[Batch.of(texts).first_rows]
+    wanted = torch.tanh(first @ more["weight"].T + more["bias"])
+    parity("bert pooled", ours.network(Batch.of(texts), "pooled"), wanted)
+
+
+@pytest.mark.parametrize("cased", [False, True], ids=["uncased", "cased"])
+def test_multilingual_and_chinese(cased: bool, tmp_path: Path, parity: Any) -> None:
+    """The config of 2018 with the keys that only multilingual and Chinese models have; cased by tokenizer_config."""
+    words = [*VOCABULARY, "Die", "Stadt", "é", "é", "北", "京", "##e", "ส"]
+    words = list(dict.fromkeys(words))
+    theirs, _ = make("masked-lm", "gelu", tmp_path)
+    config = BertConfig.from_pretrained(tmp_path)
+    config.vocab_size = len(words)
+    theirs = build(transformers.BertForMaskedLM, config)
+    save(theirs, tmp_path, "bin")
+    (tmp_path / "model.safetensors").unlink(missing_ok=True)
+    raw = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    raw |= {"directionality": "bidi", "pooler_fc_size": 768, "pooler_num_attention_heads": 12,
+            "pooler_num_fc_layers": 3, "pooler_size_per_head": 128, "pooler_type": "first_token_transform"}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(raw), encoding="utf-8")
+    write_wordpiece(tmp_path, words, do_lower_case=not cased, model_max_length=512)
+    ours, read = load(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("Die Stadt Städte é", "北京 in the OLD town", "สé北", "café"):
+        encoding = ours.tokenizer.assemble(ours.tokenizer.pieces(text))
+        assert list(encoding.ids) == read(text)["input_ids"]
+        logits = theirs(torch.tensor([encoding.ids])).logits[0]
+        parity("bert masked_lm from text", ours.network(Batch.of([encoding]), "masked_lm"), logits)
+    assert ("Die" in [ours.tokenizer.token(i) for i in ours.tokenizer.pieces("Die").ids]) == cased
 
 
 @pytest.mark.parametrize("left", ["cls.predictions.bias", "cls.predictions.decoder.bias"])

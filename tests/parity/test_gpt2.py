@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ import transformers
 from torch import Tensor
 from transformers import AutoTokenizer, GPT2Config
 
+from tests.parity.conftest import ITSELF
 from tests.parity.reference import TEXTS, Padded, build, compare_layers, encodings, load, save, save_pickle, write_bpe
-from zoo.contracts import Batch, Encoding
+from tests.parity.states import CHUNKS, PROMPTS, feed, fresh_state, full, go_through
+from zoo.contracts import Batch
 from zoo.family import Model
-from zoo.layers.attention import KeyValues
 
 LONGEST = 47
 VOCABULARY = 300
@@ -34,6 +34,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "relu": {"activation_function": "relu", "n_embd": 14, "n_head": 1, "n_inner": 9},
     "gelu_pytorch_tanh": {"activation_function": "gelu_pytorch_tanh", "n_embd": 18, "n_head": 2, "n_inner": None},
+    "one layer, heads of seven": {"n_embd": 21, "n_head": 3, "n_inner": 17, "n_layer": 1},
+    "five layers, heads of one": {"n_embd": 5, "n_head": 5, "n_inner": None, "n_layer": 5},
+    "untied": {"n_embd": 22, "n_head": 2, "n_inner": 13, "tie_word_embeddings": False},
 }
 CLASSES = {
     "model": transformers.GPT2Model,
@@ -41,22 +44,17 @@ CLASSES = {
     "classifier": transformers.GPT2ForSequenceClassification,
     "tokens": transformers.GPT2ForTokenClassification,
     "span": transformers.GPT2ForQuestionAnswering,
+    "choice": transformers.GPT2DoubleHeadsModel,
 }
 MIXED = (1, 2, 3, 7, 7, LONGEST, 7, 1, 30)
 
 
 def make(kind: str, shape: str, folder: Path, form: str = "safetensors", **options: Any) -> tuple[Any, Model]:
     """The reference, and ours out of its files."""
+    values = {"n_layer": 3, "n_positions": LONGEST, **SHAPES[shape], **options}
+    last = VOCABULARY - 1
     config = GPT2Config(
-        vocab_size=PAD + 1,
-        n_layer=3,
-        n_positions=LONGEST,
-        id2label=LABELS,
-        pad_token_id=PAD,
-        bos_token_id=VOCABULARY - 1,
-        eos_token_id=VOCABULARY - 1,
-        **SHAPES[shape],
-        **options,
+        vocab_size=PAD + 1, id2label=LABELS, pad_token_id=PAD, bos_token_id=last, eos_token_id=last, **values
     )
     model = build(CLASSES[kind], config)
     save(model, folder, form)
@@ -84,11 +82,23 @@ def test_heads(kind: str, shape: str, form: str, tmp_path: Path, parity: Any) ->
         parity(f"gpt2 {kind}", ours.network(Batch.of(texts), kind), scores(kind, theirs(**padded.inputs), padded))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_double_heads(shape: str, tmp_path: Path, parity: Any) -> None:
+    """The head that scores answers to choose from, beside the language model."""
+    theirs, ours = make("choice", shape, tmp_path)
+    assert set(ours.heads) == {"lm", "choice"}
+    texts = encodings(MIXED, VOCABULARY)
+    padded = Padded(texts, "right", PAD, segments=False)  # of the future nothing is seen, so it needs no mask
+    out = theirs(padded.inputs["input_ids"][None], mc_token_ids=torch.tensor([[length - 1 for length in MIXED]]))
+    parity("gpt2 choice", ours.network(Batch.of(texts), "choice")[:, 0], out.mc_logits[0])
+    parity("gpt2 lm", ours.network(Batch.of(texts), "lm"), padded.rows(out.logits[0]))
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_layers(shape: str, side: str, tmp_path: Path, parity: Any) -> None:
     """Every hidden layer and attention map."""
-    theirs, ours = make("model", shape, tmp_path)
+    theirs, ours = make("model", shape, tmp_path, tie_word_embeddings=True)  # a bare body has no other output
     texts = encodings(MIXED, VOCABULARY, seed=2)
     compare_layers(parity, "gpt2", ours, texts, theirs, Padded(texts, side, PAD, segments=False))
 
@@ -111,17 +121,23 @@ def test_untied(tmp_path: Path, parity: Any) -> None:
     parity("gpt2 lm", ours.network(Batch.of(texts), "lm"), padded.rows(theirs(**padded.inputs).logits))
 
 
-def test_old_file_with_masks(tmp_path: Path, parity: Any) -> None:
-    """The published files hold every layer's causal mask beside the biases of the same ending."""
+@pytest.mark.parametrize("head", [False, True], ids=["no head, no prefix", "head and prefix"])
+@pytest.mark.parametrize("new", [False, True], ids=["before torch 1.6", "zip"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.bool, torch.float16], ids=str)
+def test_old_file_with_masks(dtype: torch.dtype, new: bool, head: bool, tmp_path: Path, parity: Any) -> None:
+    """Old files hold every layer's causal mask beside the biases of the same ending, in whatever type."""
     theirs, _ = make("lm", "gelu_new", tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    state = {key.removeprefix("transformer."): tensor for key, tensor in theirs.state_dict().items()}
+    prefix = "transformer." if head else ""
+    state = {key.removeprefix("" if head else "transformer."): t for key, t in theirs.state_dict().items()}
+    if not head:
+        del state["lm_head.weight"]
     for layer in range(3):
-        state[f"h.{layer}.attn.bias"] = torch.ones(1, 1, LONGEST, LONGEST).tril()
-        state[f"h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
-    save_pickle(state, tmp_path, new=False)
+        state[f"{prefix}h.{layer}.attn.bias"] = torch.ones(1, 1, LONGEST, LONGEST).tril().to(dtype)
+        state[f"{prefix}h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
+    save_pickle(state, tmp_path, new)
     ours = load(tmp_path)
-    assert len(ours.report.dropped) == 7  # six buffers and the second name of the embedding
+    assert len(ours.report.dropped) == 6 + head  # the buffers and the second name of the embedding
     texts = encodings(MIXED, VOCABULARY)
     padded = Padded(texts, "right", PAD, segments=False)
     parity("gpt2 lm", ours.network(Batch.of(texts), "lm"), padded.rows(theirs(**padded.inputs).logits))
@@ -150,59 +166,13 @@ def test_neighbours_change_nothing(tmp_path: Path, parity: Any) -> None:
     texts = encodings(MIXED, VOCABULARY, seed=3)
     together = ours.network(Batch.of(texts), "classifier")
     for index, text in enumerate(texts):
-        parity("gpt2 alone or together", together[index], ours.network(Batch.of([text]), "classifier")[0])
-    parity("gpt2 alone or together", together.flip(0), ours.network(Batch.of(texts[::-1]), "classifier"))
+        alone = ours.network(Batch.of([text]), "classifier")[0]
+        parity("gpt2 alone or together", together[index], alone, reference=ITSELF)
+    turned = ours.network(Batch.of(texts[::-1]), "classifier")
+    parity("gpt2 alone or together", together.flip(0), turned, reference=ITSELF)
 
 
 # With a state: what was read before is not read again.
-
-PROMPTS = (5, 1, 9, 5)
-CHUNKS = {
-    "prompt only": [],
-    "token by token": [(1, 1, 1, 1)] * 6,
-    "equal chunks": [(4, 4, 4, 4), (2, 2, 2, 2)],
-    "chunks of all sizes": [(2, 4, 1, 3), (1, 1, 2, 2), (3, 6, 3, 1)],
-    "tokens and chunks": [(1, 1, 1, 1), (5, 1, 5, 5), (1, 1, 1, 1), (3, 3, 2, 2)],
-    "to the last position": [(41, 1, 1, 2), (1, 45, 37, 40)],
-}
-
-
-def fresh_state(model: Model, texts: int, capacity: int = LONGEST) -> KeyValues:
-    """An empty state whose room holds NaN, so that reading what was not written shows."""
-    assert model.family.new_state is not None
-    state = model.family.new_state(model.config, texts, capacity, next(model.network.parameters()))
-    assert isinstance(state, KeyValues)
-    state.keys.fill_(float("nan"))
-    state.values.fill_(float("nan"))
-    return state
-
-
-def feed(model: Model, state: KeyValues, ids: Sequence[Sequence[int]]) -> tuple[list[Tensor], KeyValues]:
-    """Read `ids` on top of `state`: the logits of each text [T, V], and the grown state."""
-    batch = Batch.continuing(ids, state.lengths)
-    hidden = model.network.body(batch, state)
-    assert isinstance(hidden.state, KeyValues)
-    return list(batch.split(model.network.heads["lm"](hidden.last, batch))), hidden.state
-
-
-def full(model: Model, texts: Sequence[Encoding]) -> list[Tensor]:
-    """The logits of whole texts, read at once."""
-    batch = Batch.of(texts)
-    return list(batch.split(model.network(batch, "lm")))
-
-
-def go_through(model: Model, texts: Sequence[Encoding], chunks: Sequence[Sequence[int]]) -> list[Tensor]:
-    """Read texts in chunks over a state; the logits of each text, all chunks together."""
-    state, at = fresh_state(model, len(texts)), [0] * len(texts)
-    parts: list[list[Tensor]] = [[] for _ in texts]
-    for sizes in chunks:
-        part = [text.ids[begin : begin + size] for text, begin, size in zip(texts, at, sizes, strict=True)]
-        logits, state = feed(model, state, part)
-        at = [begin + size for begin, size in zip(at, sizes, strict=True)]
-        assert state.lengths == tuple(at)
-        for done, new in zip(parts, logits, strict=True):
-            done.append(new)
-    return [torch.cat(done) for done in parts]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -216,7 +186,7 @@ def test_cached_equals_full(way: str, shape: str, tmp_path: Path, parity: Any) -
     padded = Padded(texts, "right", PAD, segments=False)
     reference = padded.rows(theirs(**padded.inputs).logits)
     cached = go_through(ours, texts, chunks)
-    parity("gpt2 cached against full", torch.cat(cached), torch.cat(full(ours, texts)))
+    parity("gpt2 cached against full", torch.cat(cached), torch.cat(full(ours, texts)), reference=ITSELF)
     parity("gpt2 cached against the reference's full", torch.cat(cached), reference)
 
 
@@ -236,7 +206,7 @@ def test_cached_equals_reference_cached(shape: str, tmp_path: Path, parity: Any)
         at += size
     for index, past in enumerate(pasts):
         assert past is not None and past.get_seq_length() == at == state.lengths[index]
-        for layer in range(3):
+        for layer in range(ours.config.n_layer):
             parity("gpt2 keys", state.keys[layer, index, :, :at], past.layers[layer].keys[0])
             parity("gpt2 values", state.values[layer, index, :, :at], past.layers[layer].values[0])
 
@@ -250,7 +220,7 @@ def test_fresh_beside_old(tmp_path: Path, parity: Any) -> None:
     logits, state = feed(ours, state, [texts[0].ids[:3], texts[1].ids[6:]])
     assert state.lengths == (3, 9)
     wanted = full(ours, texts)
-    parity("gpt2 cached against full", torch.cat(logits), torch.cat([wanted[0][:3], wanted[1][6:]]))
+    parity("gpt2 cached against full", torch.cat(logits), torch.cat([wanted[0][:3], wanted[1][6:]]), reference=ITSELF)
 
 
 def test_streams_share_nothing(tmp_path: Path, parity: Any) -> None:
@@ -264,7 +234,7 @@ def test_streams_share_nothing(tmp_path: Path, parity: Any) -> None:
             logits, states[index] = feed(ours, states[index], [text.ids[at : at + 1]])
             parts[index] += logits
     for part, wanted in zip(parts, full(ours, texts), strict=True):
-        parity("gpt2 cached against full", torch.cat(part), wanted)
+        parity("gpt2 cached against full", torch.cat(part), wanted, reference=ITSELF)
     assert states[0].keys.data_ptr() != states[1].keys.data_ptr()
     assert not list(ours.network.buffers()), "a module keeps something beside its parameters"
 
@@ -279,4 +249,4 @@ def test_a_state_is_a_value(tmp_path: Path, parity: Any) -> None:
     assert early.lengths == (4,)
     logits, late = feed(ours, early, [text.ids[4:]])
     assert late.lengths == (10,)
-    parity("gpt2 cached against full", logits[0], full(ours, [text])[0][4:])
+    parity("gpt2 cached against full", logits[0], full(ours, [text])[0][4:], reference=ITSELF)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from huggingface_hub import constants
 from tests import tiny
 from tests.hub_server import HubServer
 from tests.zoo.hub_case import NAME
+
+SECONDS = 5.0  # no refusal of a hostile file may take longer, on a slow machine, too
+MEGABYTES = 300  # nor make the process grow by more
 
 
 @pytest.fixture
@@ -52,3 +57,14 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     close_session()  # or a connection that is open already would serve
     return attempts
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """The refusal takes neither time nor memory."""
+    tiny.bert("BertForSequenceClassification"), tiny.gpt2()  # made once, with the reference library's long import
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert time.perf_counter() - started < SECONDS
+    assert grown < MEGABYTES, f"the process grew by {grown:.0f} MB"

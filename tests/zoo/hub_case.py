@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.models import bert, gpt2
-from zoo.weights import hub as access
-from zoo.weights.hub import fetch
+from zoo.weights.fetch import Fetched, fetch
 
 FAMILIES = (bert.FAMILY, gpt2.FAMILY)
 NAME = "owner/tiny-bert"
 WEIGHTS = "model.safetensors"
 
 
-def get(source: str = NAME, **options: Any) -> access.Fetched:
+def get(source: str = NAME, **options: Any) -> Fetched:
     return fetch(source, FAMILIES, progress=False, **options)
 
 
-def files(fetched: access.Fetched) -> set[str]:
+def files(fetched: Fetched) -> set[str]:
     return {path.name for path in fetched.folder.iterdir()}

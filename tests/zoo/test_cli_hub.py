@@ -10,7 +10,8 @@ import pytest
 from tasks import nli, summarize
 from tests import tiny
 from tests.hub_server import HubServer
-from zoo import Engine, load
+from tests.published import bert_gpt2
+from zoo import Engine, load, parity
 from zoo.__main__ import main
 
 MNLI = "textattack/bert-base-uncased-MNLI"
@@ -81,3 +82,50 @@ def test_what_is_not_there_is_said_in_a_sentence(
     assert main([command, "nobody/nothing"]) == 2
     seen = capsys.readouterr()
     assert seen.out == "" and "nobody/nothing" in seen.err and "Traceback" not in seen.err
+
+
+def test_pull_shows_a_bar_for_each_file_and_prints_size_and_commit(
+    served: HubServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TQDM_POSITION", "-1")  # bars are shown where there is no terminal, too
+    assert main(["pull", MNLI]) == 0
+    seen = capfd.readouterr()
+    commit = served.repositories[MNLI].refs["main"]
+    size = sum(p.stat().st_size for p in (served.root / MNLI / commit).iterdir() if p.name != "README.md")
+    assert f"{MNLI} at {commit} is in" in seen.out and "pytorch_model.bin" in seen.out
+    assert f"{size / 1e3:,.1f} kB (" in seen.out
+    for file in ("config.json", "vocab.txt", "pytorch_model.bin"):
+        assert f"{file}: 100%" in seen.err, file
+    assert main(["pull", MNLI, "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert set(facts["files"]) == {"config.json", "vocab.txt", "pytorch_model.bin"} and facts["bytes"] == size
+
+
+def test_check_says_how_exact_the_family_is(
+    served: HubServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    about = {"family": "bert", "compared": "classifier", "reference": "transformers 5"}
+    rows = [about | {"shapes": 7, "numbers": 9, "worst": 4e-6}]
+    monkeypatch.setattr(parity, "FILE", tmp_path / "parity.json")
+    main(["check", MNLI])
+    assert "parity of BERT: not measured" in capsys.readouterr().out
+    (tmp_path / "parity.json").write_text(json.dumps({"rows": rows}))
+    main(["check", MNLI])
+    assert "parity of BERT: exact, worst difference 4.0e-06 from transformers 5" in capsys.readouterr().out
+    main(["check", MNLI, "--json"])
+    assert json.loads(capsys.readouterr().out)["parity"].startswith("exact")
+    (tmp_path / "parity.json").write_text(json.dumps({"rows": [rows[0] | {"worst": 1.0}]}))
+    main(["check", MNLI])
+    assert "not exact" in capsys.readouterr().out
+
+
+def test_check_says_what_was_dropped_and_what_the_catalog_knew(
+    hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.publish("prajjwal1/bert-tiny", bert_gpt2.repository(
+        tmp_path / "tiny", "BertForPreTraining", (), "old bin", marks=("no model_type", "buffers")))  # fmt: skip
+    assert main(["check", "bert-tiny"]) == 0
+    out = capsys.readouterr().out
+    assert "<- bert.embeddings.position_ids: a buffer that counts" in out
+    assert "note: config.json has no model_type; by the catalog it is BERT" in out
+    assert "<- cls.predictions.decoder.weight: a second name of bert.embeddings.word_embeddings.weight" in out

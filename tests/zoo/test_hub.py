@@ -16,7 +16,7 @@ from tests.hub_server import LARGE, Fault, HubServer
 from tests.zoo.hub_case import FAMILIES, NAME, WEIGHTS, files, get
 from zoo.errors import BadCheckpoint, DownloadFailed, ModelUnavailable, UnknownModel, ZooError
 from zoo.weights import hub as access
-from zoo.weights.hub import fetch, resolve
+from zoo.weights.fetch import fetch, resolve
 from zoo.weights.load import load_folder
 
 # --- What is fetched
@@ -36,14 +36,14 @@ def test_main_moving_during_a_download_does_not_mix_commits(
     repository: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = repository.repositories[NAME].refs["main"]
-    whole = access._Repository.get
+    whole = access.Repository.get
 
     def publish_first(self: Any, commit: str, file: str) -> Path | None:
         if file == "vocab.txt":
             repository.publish(NAME, tmp_path / "bert")
         return whole(self, commit, file)
 
-    monkeypatch.setattr(access._Repository, "get", publish_first)
+    monkeypatch.setattr(access.Repository, "get", publish_first)
     fetched = get()
     assert fetched.revision == first
     assert {path.resolve().parent.parent for path in fetched.folder.iterdir()} == {fetched.folder.parent.parent}
@@ -226,7 +226,7 @@ def test_no_connection_but_enough_in_the_cache(repository: HubServer, no_network
 def test_a_process_started_offline(repository: HubServer, hub_home: Path) -> None:
     first = get()
     code = (
-        "import sys; import zoo.weights.hub as hub; from zoo.models import bert\n"
+        "import sys; import zoo.weights.fetch as hub; from zoo.models import bert\n"
         "assert 'huggingface_hub' not in sys.modules, 'a slow import that most runs do not need'\n"
         "print(hub.fetch(sys.argv[1], [bert.FAMILY]).revision)\n"
         "try: hub.fetch('owner/other', [bert.FAMILY])\n"

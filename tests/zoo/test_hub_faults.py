@@ -16,7 +16,7 @@ from tests.hub_server import Fault, HubServer
 from tests.zoo.hub_case import FAMILIES, NAME, WEIGHTS, files, get
 from zoo.errors import BadCheckpoint, BadParameter, DownloadFailed, ModelUnavailable, UnknownModel, ZooError
 from zoo.weights import hub as access
-from zoo.weights.hub import parse
+from zoo.weights.address import parse
 from zoo.weights.load import load_folder
 
 # --- Refusals

@@ -217,6 +217,24 @@ def test_labels_of_the_catalog_must_be_as_many(tmp_path: Path) -> None:
         load(folder, labels=("a", "b", "c"))
 
 
+def test_the_order_of_labels_that_a_file_names_itself_counts(tmp_path: Path) -> None:
+    folder = tiny.bert("BertForSequenceClassification", ("ENTAILMENT", "Contradiction")).write(tmp_path)
+    labels = load(folder, labels=("contradiction", "entailment")).heads["classifier"].labels
+    assert labels == ("entailment", "contradiction")
+
+
+def test_the_catalog_may_name_the_family_of_an_old_config(tmp_path: Path) -> None:
+    folder = tiny.bert().write(tmp_path)
+    (folder / "config.json").write_text(json.dumps(tiny.bert().but(model_type=None).config))
+    model = load(folder, assumed="bert")
+    assert any("by the catalog it is BERT" in note for note in model.report.notes)
+    with pytest.raises(BadCheckpoint, match="has no model_type"):
+        load(folder)
+    (folder / "config.json").write_text(json.dumps(tiny.bert().but(model_type="llama").config))
+    with pytest.raises(BadCheckpoint, match="'llama'"):
+        load(folder, assumed="bert")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff\xfe"])
 def test_a_broken_config(tmp_path: Path, text: str) -> None:
     folder = tiny.bert().write(tmp_path)

@@ -1,5 +1,5 @@
 """The shared inference layer: models in memory, batching, windows, timings. It knows heads, not families or tasks."""
 
-from zoo.engine.engine import Classified, Engine, Generated, Read, Spanned, SpanWindow
+from zoo.engine.engine import Chosen, Classified, Compared, Engine, Generated, Read, Spanned, SpanWindow
 
-__all__ = ["Classified", "Engine", "Generated", "Read", "SpanWindow", "Spanned"]
+__all__ = ["Chosen", "Classified", "Compared", "Engine", "Generated", "Read", "SpanWindow", "Spanned"]

@@ -18,7 +18,7 @@ from zoo import generation
 from zoo.contracts import Batch, Encoding, HeadSpec, Pieces
 from zoo.engine.store import ModelStore
 from zoo.engine.windows import cut_longest_first, last_character, steps, windows
-from zoo.errors import BadParameter, InputTooLong
+from zoo.errors import BadParameter, InputEmpty, InputTooLong
 from zoo.family import Model
 from zoo.generation import Sampling
 from zoo.heads import PER_TEXT
@@ -66,6 +66,23 @@ class Classified:
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     read: tuple[Read, ...]  # one for each text
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Scores of a pair read both ways round and added up, by label name; one label where similarity is a number."""
+
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+    read: tuple[Read, ...]  # one for each text
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Probabilities of the answers that were given to choose from, in their order."""
+
+    probabilities: tuple[float, ...]
+    read: tuple[tuple[Read, ...], ...]  # for each answer, of the context and of the answer
 
 
 @dataclass(frozen=True)
@@ -157,6 +174,48 @@ class Engine:
                 for row, (_, read) in zip(logits, cut, strict=True)
             ]
 
+    def similar(
+        self, name: str, head: str | None, pairs: Sequence[tuple[str, str]], timings: Timings | None = None
+    ) -> list[Compared]:
+        """How alike two texts are: the scores of both orders, added up; what is too long is cut as in `classify`."""
+        timings = timings or Timings()
+        model = self.model(name, timings)
+        chosen = model.head("similarity", head)
+        with timings.stage("tokenize"):
+            cut = [self._cut(model, first, second) for first, second in pairs]
+            orders = [model.tokenizer.assemble(*way) for kept, _ in cut for way in (kept, kept[::-1])]
+        with timings.stage("forward"):
+            scores = self._run(model, chosen, orders)
+        with timings.stage("decode"):
+            sums = [(one + other).tolist() for one, other in zip(scores[::2], scores[1::2], strict=True)]
+            labels = model.heads[chosen].labels
+            return [Compared(labels, tuple(row), read) for row, (_, read) in zip(sums, cut, strict=True)]
+
+    def choose(
+        self, name: str, head: str | None, rows: Sequence[tuple[str, Sequence[str]]], timings: Timings | None = None
+    ) -> list[Chosen]:
+        """Which of some answers fits a context, for (context, answers): each is read behind it, and scores compared.
+
+        Raises BadParameter where there is nothing to choose from.
+        """
+        timings = timings or Timings()
+        model = self.model(name, timings)
+        chosen = model.head("choice", head)
+        if not all(answers for _, answers in rows):
+            raise BadParameter("A row has no answers to choose from; give at least one.")
+        with timings.stage("tokenize"):
+            cut = [[self._fit(model, context, answer) for answer in answers] for context, answers in rows]
+        with timings.stage("forward"):
+            scores = iter(self._run(model, chosen, [encoding for row in cut for encoding, _ in row]))
+        with timings.stage("decode"):
+            return [
+                Chosen(
+                    tuple(torch.cat([next(scores) for _ in row]).float().softmax(0).tolist()),
+                    tuple(read for _, read in row),
+                )
+                for row in cut
+            ]
+
     def spans(
         self,
         name: str,
@@ -246,13 +305,17 @@ class Engine:
 
     def _fit(self, model: Model, first: str, second: str | None) -> tuple[Encoding, tuple[Read, ...]]:
         """Encode one text or pair, cut to what the model reads."""
+        kept, read = self._cut(model, first, second)
+        return model.tokenizer.assemble(*kept), read
+
+    def _cut(self, model: Model, first: str, second: str | None) -> tuple[list[Pieces], tuple[Read, ...]]:
+        """The pieces of one text or pair that the model reads."""
         texts = [first] if second is None else [first, second]
         pieces = [model.tokenizer.pieces(text) for text in texts]
         room = model.longest - model.tokenizer.extras(second is not None)
         lengths = cut_longest_first(len(pieces[0]), len(pieces[1]) if second is not None else 0, room)
         kept = [whole[:length] for whole, length in zip(pieces, lengths[: len(texts)], strict=True)]
-        read = tuple(_read(part, whole, text) for part, whole, text in zip(kept, pieces, texts, strict=True))
-        return model.tokenizer.assemble(*kept), read
+        return kept, tuple(_read(part, whole, text) for part, whole, text in zip(kept, pieces, texts, strict=True))
 
     def _question(self, model: Model, question: str, size: int) -> tuple[Pieces, Read]:
         """Encode a question, cut to half a window at most."""
@@ -261,7 +324,12 @@ class Engine:
         return kept, _read(kept, pieces, question)
 
     def _run(self, model: Model, head: str, encodings: Sequence[Encoding]) -> list[Tensor]:
-        """Scores of every encoding, in the order given: [K] from a classifier, [T, K] from heads on tokens."""
+        """Scores of every encoding, in the order given: [K] from a classifier, [T, K] from heads on tokens.
+
+        Raises InputEmpty for a text that is nothing to the model, such as a zero-width space to GPT.
+        """
+        if not all(map(len, encodings)):
+            raise InputEmpty(f"A text has no character that {model.name} reads. Write a word or two.")
         results: list[Tensor | None] = [None] * len(encodings)
         whole = model.heads[head].kind in PER_TEXT
         device = next(model.network.parameters()).device

@@ -24,3 +24,8 @@ def gelu_tanh(x: Tensor) -> Tensor:
 def relu(x: Tensor) -> Tensor:
     """max(x, 0)."""
     return torch.relu(x)
+
+
+def silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x) (Elfwing et al. 2017; "swish" in the original GPT code)."""
+    return F.silu(x)

@@ -121,6 +121,8 @@ def build(config: BertConfig, heads: Mapping[str, HeadSpec]) -> Network:
     def head(spec: HeadSpec) -> nn.Module:
         if spec.kind == "classifier":
             return Classifier(Pooler(first_token, width), width, len(spec.labels), dropout=drop)
+        if spec.kind == "choice":
+            return Classifier(Pooler(first_token, width), width, 1, dropout=drop)
         if spec.kind == "pooled":
             return Pooler(first_token, width)
         if spec.kind == "tokens":
@@ -145,9 +147,13 @@ def heads_in(keys: Collection[str], raw: Mapping[str, Any]) -> dict[str, HeadSpe
     if "qa_outputs.weight" in keys:
         heads["span"] = HeadSpec("span")
     if "classifier.weight" in keys:
-        per_token = any("TokenClassification" in name for name in raw.get("architectures") or ())
-        heads["classifier"] = HeadSpec("tokens" if per_token else "classifier", labels_of(raw))
-    pooled_by = [name for name, spec in heads.items() if spec.kind == "classifier"]
+        classes = raw.get("architectures") or ()  # three classes with the same tensor names
+        if "BertForMultipleChoice" in classes:
+            heads["classifier"] = HeadSpec("choice")
+        else:
+            kind = "tokens" if "BertForTokenClassification" in classes else "classifier"
+            heads["classifier"] = HeadSpec(kind, labels_of(raw))
+    pooled_by = [name for name, spec in heads.items() if spec.kind in ("classifier", "choice")]
     if "pooler.dense.weight" in keys and not pooled_by:
         heads["pooled"] = HeadSpec("pooled")
     return heads
@@ -192,7 +198,7 @@ def keys(config: BertConfig, heads: Mapping[str, HeadSpec], names: Collection[st
     for name, spec in heads.items():
         if spec.kind == "pooled":
             rules.append(Rename("pooler.dense.{p}", f"heads.{name}.dense.{{p}}"))
-        elif spec.kind == "classifier":
+        elif spec.kind in ("classifier", "choice"):
             rules.append(Rename("pooler.dense.{p}", f"heads.{name}.pooler.dense.{{p}}"))
             break
     return KeyTable(tuple(rules), prefix="bert.")
@@ -215,7 +221,8 @@ FAMILY = Family(
     heads_in=heads_in,
     keys=keys,
     read_tokenizer=read_tokenizer,
-    tokenizer_files=("tokenizer.json", "vocab.txt", "tokenizer_config.json"),
+    tokenizer_files=("tokenizer.json", "vocab.txt", "tokenizer_config.json", "added_tokens.json"),
     longest=lambda config: config.max_position_embeddings,
     cannot={"summarize": "BERT predicts masked words; it does not continue a text."},
+    about="Reads a whole text at once, both ways; learnt by filling in masked words.",
 )

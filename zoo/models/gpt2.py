@@ -20,7 +20,7 @@ from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.attention import CausalAttention, KeyValues
 from zoo.layers.blocks import FeedForward, PreNormBlock
 from zoo.layers.pooling import last_token
-from zoo.tokenizers.subword import byte_level_bpe
+from zoo.tokenizers.subword import byte_level_bpe, has_wordpiece, wordpiece
 from zoo.weights.keymap import Alias, Drop, KeyTable, LoadReport, Rename, Rule, transpose
 from zoo.weights.layout import Opened
 
@@ -113,6 +113,8 @@ def build(config: Gpt2Config, heads: Mapping[str, HeadSpec]) -> Network:
             return LanguageModel(body.word if tied else nn.Embedding(config.vocab_size, width))
         if spec.kind == "classifier":
             return Classifier(PlainPool(last_token), width, len(spec.labels), bias=False)
+        if spec.kind == "choice":
+            return Classifier(PlainPool(last_token), width, 1)
         assert spec.kind in ("tokens", "span"), f"GPT-2 has no {spec.kind} head"
         return RowScores(width, len(spec.labels) if spec.kind == "tokens" else 2)
 
@@ -120,15 +122,26 @@ def build(config: Gpt2Config, heads: Mapping[str, HeadSpec]) -> Network:
 
 
 def heads_in(keys: Collection[str], raw: Mapping[str, Any]) -> dict[str, HeadSpec]:
-    """The heads of a published file. The LM head is tied, so files often leave it out: a file without another head
-    is a language model."""
+    """The heads of a published file. The LM head is tied, so files often leave it out: a file without a classifier is
+    a language model."""
     if "score.weight" in keys:
         return {"classifier": HeadSpec("classifier", labels_of(raw))}
     if "classifier.weight" in keys:
         return {"tokens": HeadSpec("tokens", labels_of(raw))}
     if "qa_outputs.weight" in keys:
         return {"span": HeadSpec("span")}
-    return {"lm": HeadSpec("lm")}
+    heads = {"lm": HeadSpec("lm")}
+    if "multiple_choice_head.summary.weight" in keys:
+        require(
+            raw,
+            "GPT-2",
+            summary_type=("cls_index", "last"),  # the token given, or the last: the same in the inputs made here
+            summary_use_proj=(True,),
+            summary_proj_to_labels=(True,),
+            summary_activation=(None,),
+        )
+        heads["choice"] = HeadSpec("choice")
+    return heads
 
 
 def keys(config: Gpt2Config, heads: Mapping[str, HeadSpec], names: Collection[str]) -> KeyTable:
@@ -149,6 +162,7 @@ def keys(config: Gpt2Config, heads: Mapping[str, HeadSpec], names: Collection[st
         Rename("score.weight", "heads.classifier.out.weight"),
         Rename("classifier.{p}", "heads.tokens.out.{p}"),
         Rename("qa_outputs.{p}", "heads.span.out.{p}"),
+        Rename("multiple_choice_head.summary.{p}", "heads.choice.out.{p}"),
     ]
     if config.tie_word_embeddings:
         rules.append(Alias("lm_head.weight", "body.word.weight"))
@@ -158,8 +172,13 @@ def keys(config: Gpt2Config, heads: Mapping[str, HeadSpec], names: Collection[st
 
 
 def read_tokenizer(files: Opened, config: Gpt2Config) -> Tokenizer:
-    """Byte-level BPE from tokenizer.json, or built from vocab.json and merges.txt."""
-    return byte_level_bpe(files.folder, end=config.eos_token_id)
+    """Byte-level BPE from tokenizer.json, or built from vocab.json and merges.txt; BERT's WordPiece for Chinese models
+    that were published with it."""
+    if not has_wordpiece(files.folder, files.config.get("tokenizer_class")):
+        return byte_level_bpe(files.folder, end=config.eos_token_id)
+    # [SEP] ends a text whatever eos_token_id says: left out, it means 50256, which is not in such a vocabulary.
+    single, pair = "[CLS]:0 A:0 [SEP]:0", "[CLS]:0 A:0 [SEP]:0 B:0 [SEP]:0"
+    return wordpiece(files.folder, single, pair, prompt="[CLS]:0 A:0", end="[SEP]")
 
 
 def new_state(config: Gpt2Config, texts: int, capacity: int, like: Tensor) -> KeyValues:
@@ -179,7 +198,20 @@ FAMILY = Family(
     heads_in=heads_in,
     keys=keys,
     read_tokenizer=read_tokenizer,
-    tokenizer_files=("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json"),
+    tokenizer_files=(
+        "tokenizer.json",
+        "vocab.json",
+        "merges.txt",
+        "vocab.txt",
+        "tokenizer_config.json",
+        "added_tokens.json",
+    ),
     longest=lambda config: config.n_positions,
     new_state=new_state,
+    cannot={
+        "nli": "GPT-2 judges pairs once it is fine-tuned to; its authors published the language model alone.",
+        "qa": "GPT-2 marks answers once it is fine-tuned to; its authors published the language model alone.",
+        "classify": "GPT-2 labels texts once it is fine-tuned to; its authors published the language model alone.",
+    },
+    about="Reads from left to right; learnt by guessing the next piece of eight million web pages.",
 )

@@ -1,4 +1,4 @@
-"""Subword tokenizers on the `tokenizers` library: WordPiece (BERT) and byte-level BPE (GPT-2).
+"""Subword tokenizers on the `tokenizers` library: WordPiece (BERT), byte-level BPE (GPT-2), BPE of words (GPT).
 
 A repository's tokenizer.json is used when there is one, less its own truncation, padding and template: those are the
 engine's and the family's business. Otherwise the tokenizer is built from the vocabulary files.
@@ -6,16 +6,19 @@ engine's and the family's business. Otherwise the tokenizer is built from the vo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from zoo.contracts import Encoding, Pieces
 from zoo.errors import BadCheckpoint
+from zoo.tokenizers.files import add_tokens, decides, from_json, made, options_of, read_bpe, read_lines
 from zoo.tokenizers.template import Template
-from zoo.weights.formats import read_json
+
+WORDPIECE_CLASSES = ("BertTokenizer", "BertTokenizerFast")
+BPE_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")
+JOINED = "^ (?=[\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef])"  # a space before Chinese
 
 
 class SubwordTokenizer:
@@ -88,14 +91,15 @@ class SubwordTokenizer:
         return index
 
 
-def wordpiece(folder: Path, template: str, pair: str) -> SubwordTokenizer:
+def wordpiece(folder: Path, template: str, pair: str, prompt: str = "A:0", end: str = "") -> SubwordTokenizer:
     """BERT's tokenizer: clean, split Chinese characters, lower-case and strip accents if asked, then WordPiece.
 
+    A family that generates gives `prompt`, the template of a text to be continued, and `end`, the token that ends one.
     As in the reference, tokenizer_config.json decides on case and accents even where tokenizer.json says otherwise,
     unless it names a class that has no such options. Raises BadCheckpoint when neither tokenizer.json nor vocab.txt
     is readable, and for a vocabulary that wants its words cut by another program first.
     """
-    options = _options(folder)
+    options = options_of(folder)
     if options.get("tokenizer_class") == "BertJapaneseTokenizer" or "word_tokenizer_type" in options:
         raise BadCheckpoint(
             f"{folder} needs a Japanese word splitter (BertJapaneseTokenizer), which is not in this zoo."
@@ -106,23 +110,47 @@ def wordpiece(folder: Path, template: str, pair: str) -> SubwordTokenizer:
         strip_accents=options.get("strip_accents"),
         lowercase=bool(options.get("do_lower_case", True)),  # absent means true in the reference
     )
-    ready = _from_json(folder)
+    ready = from_json(folder)
     if ready is not None:
-        if _decides(options) and isinstance(ready.normalizer, normalizers.BertNormalizer):
+        if decides(options) and isinstance(ready.normalizer, normalizers.BertNormalizer):
             ready.normalizer = normalizer
-        return SubwordTokenizer(ready, template, pair)
-    words = [line.rstrip() for line in _read_lines(folder / "vocab.txt")]
+        return _writing(ready, template, pair, prompt, end)
+    words = [line.rstrip() for line in read_lines(folder / "vocab.txt")]
     vocabulary = {word: index for index, word in enumerate(words)}
     specials = [word for word in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if word in vocabulary]
     if "[UNK]" not in specials:
         raise BadCheckpoint(f"{folder / 'vocab.txt'} has no [UNK] and is no BERT vocabulary.")
-    model = _model(folder, lambda: models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    model = made(folder, lambda: models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
     pipeline = Tokenizer(model)
     pipeline.normalizer = normalizer
     pipeline.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     pipeline.decoder = decoders.WordPiece(prefix="##")
     pipeline.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in specials])
-    return SubwordTokenizer(pipeline, template, pair)
+    add_tokens(pipeline, folder, special=False)
+    return _writing(pipeline, template, pair, prompt, end)
+
+
+def _writing(pipeline: Tokenizer, template: str, pair: str, prompt: str, end: str) -> SubwordTokenizer:
+    """A WordPiece pipeline as a tokenizer; one that generates writes Chinese without a space before each character."""
+    if not end:
+        return SubwordTokenizer(pipeline, template, pair)
+    pipeline.decoder = decoders.Sequence([decoders.WordPiece(prefix="##"), decoders.Replace(Regex(JOINED), "")])
+    return SubwordTokenizer(pipeline, template, pair, pipeline.token_to_id(end), prompt=prompt)
+
+
+def has_wordpiece(folder: Path, declared: str | None) -> bool:
+    """Whether a checkpoint of a family that is also published with BERT's tokenizer has that one.
+
+    The class that tokenizer_config.json names decides, or the one that config.json names (`declared`); without a
+    class that says it, the vocabulary files that are there, and where there is only a tokenizer.json, its model.
+    """
+    name = options_of(folder).get("tokenizer_class") or declared
+    if name in WORDPIECE_CLASSES or name in BPE_CLASSES:
+        return name in WORDPIECE_CLASSES
+    if (folder / "vocab.json").is_file() or (folder / "vocab.txt").is_file():
+        return not (folder / "vocab.json").is_file()
+    ready = from_json(folder)
+    return ready is not None and isinstance(ready.model, models.WordPiece)
 
 
 def byte_level_bpe(folder: Path, end: int | None, template: str = "A:0", pair: str = "A:0 B:0") -> SubwordTokenizer:
@@ -131,60 +159,44 @@ def byte_level_bpe(folder: Path, end: int | None, template: str = "A:0", pair: s
     As in the reference, tokenizer_config.json decides whether a space is put before the text (`add_prefix_space`).
     Raises BadCheckpoint when neither tokenizer.json nor vocab.json with merges.txt is readable.
     """
-    options = _options(folder)
+    options = options_of(folder)
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=bool(options.get("add_prefix_space", False)))
-    pipeline = _from_json(folder)
+    pipeline = from_json(folder)
     if pipeline is not None:
-        if _decides(options) and isinstance(pipeline.pre_tokenizer, pre_tokenizers.ByteLevel):
+        if decides(options) and isinstance(pipeline.pre_tokenizer, pre_tokenizers.ByteLevel):
             pipeline.pre_tokenizer = splitter
     else:
-        vocabulary = read_json(folder / "vocab.json")
-        lines = _read_lines(folder / "merges.txt")
-        rows = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
-        if any(len(row) != 2 for row in rows):
-            raise BadCheckpoint(f"{folder / 'merges.txt'} has lines that are no pair of pieces.")
-        pipeline = Tokenizer(_model(folder, lambda: models.BPE(vocabulary, [(a, b) for a, b in rows])))
+        vocabulary, merges = read_bpe(folder / "vocab.json", folder / "merges.txt")
+        pipeline = Tokenizer(made(folder, lambda: models.BPE(vocabulary, merges)))
         pipeline.pre_tokenizer = splitter
         pipeline.decoder = decoders.ByteLevel()
         if "<|endoftext|>" in vocabulary:
             pipeline.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
+        add_tokens(pipeline, folder, special=False)
     if end is None:
         end = pipeline.token_to_id("<|endoftext|>")
     return SubwordTokenizer(pipeline, template, pair, end)
 
 
-def _from_json(folder: Path) -> Tokenizer | None:
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        return None
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 (the library raises plain Exception for every kind of broken file)
-        raise BadCheckpoint(f"{path} is no readable tokenizer ({error}). Download or copy it again.") from None
+def word_end_bpe(folder: Path) -> Tokenizer:
+    """GPT's tokenizer: clean, lower-case, strip accents, split at spaces and marks, then BPE with </w> at word ends.
 
-
-def _model(folder: Path, make: Callable[[], Any]) -> Any:
-    """A model of the library, which raises plain Exception for vocabularies that do not fit together."""
-    try:
-        return make()
-    except Exception as error:  # noqa: BLE001
-        raise BadCheckpoint(f"The vocabulary files in {folder} do not fit together ({error}).") from None
-
-
-def _options(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    return read_json(path) if path.is_file() else {}
-
-
-def _decides(options: dict[str, Any]) -> bool:
-    """Whether tokenizer_config.json is there, and of a class that builds its pipeline from the options in it."""
-    return bool(options) and options.get("tokenizer_class") not in ("PreTrainedTokenizerFast", "TokenizersBackend")
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except FileNotFoundError:
-        raise BadCheckpoint(f"{path.parent} has neither tokenizer.json nor {path.name}.") from None
-    except UnicodeDecodeError:
-        raise BadCheckpoint(f"{path} is not UTF-8 text.") from None
+    The original used spaCy and ftfy to split and clean; the published tokenizer.json and the reference have BERT's
+    rules instead. Tokens that fine-tuning added are taken from added_tokens.json, or from special_tokens.txt of 2019.
+    Raises BadCheckpoint when neither tokenizer.json nor a vocabulary with its merges is readable.
+    """
+    pipeline = from_json(folder)
+    if pipeline is not None:
+        return pipeline
+    own = (folder / "encoder_bpe_40000.json").is_file()  # OpenAI's names of the same files
+    files = ("encoder_bpe_40000.json", "vocab_40000.bpe") if own else ("vocab.json", "merges.txt")
+    vocabulary, merges = read_bpe(folder / files[0], folder / files[1])
+    model = made(folder, lambda: models.BPE(vocabulary, merges, unk_token="<unk>", end_of_word_suffix="</w>"))
+    pipeline = Tokenizer(model)
+    pipeline.normalizer = normalizers.BertNormalizer(lowercase=True)
+    pipeline.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pipeline.decoder = decoders.BPEDecoder(suffix="</w>")
+    if "<unk>" in vocabulary:
+        pipeline.add_special_tokens([AddedToken("<unk>", special=True, normalized=False)])
+    add_tokens(pipeline, folder)
+    return pipeline

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from zoo.contracts import HeadSpec, Tokenizer
 from zoo.family import Family, Network
+from zoo.weights.load import slots
 
 SHARD_BYTES = 9_500_000
 
@@ -47,7 +48,7 @@ def export(
     """Write the checkpoint; the folder's older weights go."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
-    for name, parameter in network.named_parameters():
+    for name, parameter in slots(network).items():
         tensor = parameter.detach().float().cpu().contiguous()
         if quantized and tensor.dim() == 2:
             values, scale = quantize(tensor)
@@ -57,7 +58,16 @@ def export(
     for old in [*folder.glob("model*.safetensors"), *folder.glob("model*.index.json")]:
         old.unlink()
     write_shards(folder, tensors)
-    described = {
+    described = describe(family, config, heads, tensors)
+    (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    tokenizer.save(folder)
+
+
+def describe(
+    family: Family, config: Any, heads: Mapping[str, HeadSpec], tensors: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """What config.json says of a checkpoint in our own layout: config, heads, a digest of the numbers."""
+    return {
         "model_type": family.model_types[0],
         **asdict(config),
         "zoo": {
@@ -66,8 +76,6 @@ def export(
             "heads": {name: asdict(spec) for name, spec in heads.items()},
         },
     }
-    (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    tokenizer.save(folder)
 
 
 def quantize(matrix: Tensor) -> tuple[Tensor, Tensor]:

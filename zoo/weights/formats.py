@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import torch
@@ -20,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from zoo.errors import BadCheckpoint
+from zoo.weights.guards import MOST_JSON, check_pickle, check_tensors
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")
 SHARDED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -57,7 +59,7 @@ def shard_names(index: Path) -> list[str]:
 
 
 def read_tensors(files: list[Path]) -> dict[str, Tensor]:
-    """All tensors of `files`; safetensors are mapped, not copied. Raises BadCheckpoint on a broken file."""
+    """All tensors of `files`, mapped where the format allows it. Raises BadCheckpoint on a broken file."""
     tensors: dict[str, Tensor] = {}
     for path in files:
         more = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
@@ -66,6 +68,24 @@ def read_tensors(files: list[Path]) -> dict[str, Tensor]:
             raise BadCheckpoint(f"{path} holds {twice[0]}, which another file of the checkpoint holds, too.")
         tensors |= more
     return unpack(tensors)
+
+
+def copier(files: Sequence[Path], tensors: Mapping[str, Tensor]) -> Callable[[str, Tensor], None]:
+    """What copies one of the `tensors` that were read from `files` into memory that is there: copy(name, room).
+
+    It reads the file, not the mapped tensor, whose pages would stay in memory beside the copy as long as any tensor of
+    the file does. Tensors of other formats, and those that `unpack` put together, are copied from where they are.
+    """
+    places = {key: place for path in files if path.suffix == ".safetensors" for key, place in _places(path).items()}
+
+    def copy(key: str, room: Tensor) -> None:
+        path, start, size = places.get(key, (None, 0, 0))
+        if path is None or size != room.nbytes:
+            room.copy_(tensors[key])
+        else:
+            _read_into(room, path, start)
+
+    return copy
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -101,6 +121,8 @@ def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def read_json(path: Path) -> dict:
     """A JSON object. Raises BadCheckpoint when the file is absent or no JSON object."""
     try:
+        if path.stat().st_size > MOST_JSON:
+            raise BadCheckpoint(f"{path} has {path.stat().st_size:,} bytes, at most {MOST_JSON:,} are read as JSON.")
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadCheckpoint(f"{path.parent} lacks {path.name}.") from None
@@ -128,17 +150,45 @@ def _is_int8(tensors: Mapping[str, Tensor], name: str) -> bool:
     return name in tensors and tensors[name].dtype == torch.int8
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+@contextmanager
+def _file_at_fault(path: Path) -> Iterator[None]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        yield
     except (SafetensorError, OSError) as error:
         raise BadCheckpoint(f"{path} is broken or was cut off ({error}). Delete it and download it again.") from None
 
 
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with _file_at_fault(path), safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+
+
+def _places(path: Path) -> dict[str, tuple[Path, int, int]]:
+    """Where in a safetensors file that was opened before each tensor lies: first byte, and how many there are."""
+    with _file_at_fault(path), path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    spans = {key: said["data_offsets"] for key, said in header.items() if key != "__metadata__"}
+    return {key: (path, 8 + length + start, end - start) for key, (start, end) in spans.items()}
+
+
+def _read_into(room: Tensor, path: Path, start: int) -> None:
+    left = room.view(-1).view(torch.uint8).numpy().data
+    with _file_at_fault(path), path.open("rb", buffering=0) as file:
+        file.seek(start)
+        while left:
+            count = file.readinto(left)
+            if not count:
+                raise OSError("it ends too early")
+            left = left[count:]
+
+
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    check_pickle(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            mapped = file.read(4) == b"PK\3\4"  # a zip, as torch tells it; files of the time before cannot be mapped
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # noqa: BLE001 (torch.load passes on whatever a broken file makes it run into)
         found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if found:
@@ -151,4 +201,5 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         ) from None
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(t, Tensor) for k, t in state.items()):
         raise BadCheckpoint(f"{path} holds no plain dictionary of tensors by name.")
+    check_tensors(state, path)
     return state

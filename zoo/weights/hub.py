@@ -1,12 +1,5 @@
-"""Checkpoints from the Hugging Face Hub, or from a folder. The only file that knows `huggingface_hub`.
-
-A source is a folder, `owner/name`, or `owner/name@revision`, where a revision is a branch, a tag or a commit. All files
-of a checkpoint come from one commit and lie in the Hub's own cache, where other programs find them too. Only what a
-model needs is downloaded: config.json, the tokenizer files of its family, and one set of weights.
-
-A branch is looked up once. What the cache holds completely is read from it without any connection, even if the branch
-has moved on since, so that the same words give the same numbers; `refresh=True` asks the Hub again. The cache learns
-where a branch stands only after the last file of that commit has arrived, and a download that broke off goes on.
+"""One repository of the Hugging Face Hub: what of it lies in the cache, and how the Hub is asked for the rest. The
+only file that knows `huggingface_hub`, and the one that turns what it raises into sentences.
 
 HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_TOKEN are read at every call.
 """
@@ -20,8 +13,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,11 +26,11 @@ from zoo.errors import (
     UnknownModel,
     ZooError,
 )
-from zoo.family import Family
-from zoo.weights.address import CHOOSE, Address, cache_folder, endpoint, is_set, parse
-from zoo.weights.formats import SHARDED, WEIGHT_FILES, is_inside, read_json, shard_names
+from zoo.weights.address import CHOOSE, Address, cache_folder, endpoint, is_set
+from zoo.weights.formats import is_inside
+from zoo.weights.guards import MOST_JSON
 from zoo.weights.layout import names_in
-from zoo.weights.load import CONFIG, family_of, layout_of
+from zoo.weights.load import CONFIG
 
 PAUSES = (0.5, 2.0)  # seconds before asking once more when the Hub answers with an error of its own
 RESTARTS = 3  # how often one file may begin again from its first byte, for servers that cannot go on in the middle
@@ -49,105 +41,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _COMMIT_NAME = re.compile(r"[A-Za-z0-9]{1,64}")  # what a mirror may call its commits; it becomes the name of a folder
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """A checkpoint on this disk. `revision` is a commit of the Hub, or "local" for a folder of the user's."""
-
-    folder: Path
-    source: str
-    revision: str
-
-
-def resolve(
-    source: str | Path,
-    families: Iterable[Family],
-    progress: bool | Progress = True,
-    refresh: bool = False,
-    known: Iterable[str] = (),
-) -> Fetched:
-    """The files of `source`: a folder as it is, anything else from the Hub (see `fetch`).
-
-    A folder wins over a repository of the same name. Raises UnknownModel for a path at which there is no folder.
-    """
-    text = str(source)
-    folder = Path(os.path.expanduser(text))
-    if text and os.path.isdir(folder):
-        return Fetched(folder, text, "local")
-    if text and os.path.isfile(folder):
-        raise UnknownModel(f"{text} is a file. Give the folder that holds config.json and the weights.", model=text)
-    before_revision = text.partition("@")[0]
-    is_path = isinstance(source, Path) or text.startswith((".", "/", "~")) or "\\" in text or folder.is_absolute()
-    if is_path or before_revision.count("/") > 1:
-        raise UnknownModel(f"There is no folder {text}. {CHOOSE}", model=text)
-    return fetch(text, families, progress, refresh, known)
-
-
-def fetch(
-    source: str,
-    families: Iterable[Family],
-    progress: bool | Progress = True,
-    refresh: bool = False,
-    known: Iterable[str] = (),
-) -> Fetched:
-    """Bring `owner/name` or `owner/name@revision` from the Hub into its cache, or find it there.
-
-    `progress` shows bars on the terminal, or calls back with (file, bytes here, bytes in all); a ZooError that the
-    callback raises stops the download. `refresh` asks the Hub where a branch stands now. Raises UnknownModel (no such
-    repository or revision), ModelUnavailable (gated, offline, no connection), DownloadFailed (a file broke off, or
-    the disk refuses it), BadCheckpoint (files are absent, or of no family here), BadParameter.
-    """
-    address, families = parse(source, known), tuple(families)
-    repository = _Repository(address, progress)
-    commit = None if refresh else repository.known_commit()
-    if commit is not None:
-        try:
-            return _gather(repository, commit, families)
-        except ModelUnavailable:  # the cache may hold enough without the files that could not be asked for
-            repository.offline = True
-            with contextlib.suppress(ZooError):
-                return _gather(repository, commit, families)
-            raise
-        except UnknownModel:  # a branch whose history was rewritten no longer has the commit that the cache knows
-            if commit == address.revision:
-                raise
-    commit = repository.ask_commit()
-    fetched = _gather(repository, commit, families)
-    repository.remember(commit)
-    return fetched
-
-
-def _gather(repository: _Repository, commit: str, families: tuple[Family, ...]) -> Fetched:
-    name = str(repository.address)
-    config = repository.get(commit, CONFIG)
-    raw = read_json(config) if config is not None else {}
-    if "model_type" not in raw:
-        names = repository.listing(commit)
-        found = layout_of(names, raw, families)
-        if found is not None:
-            paths = {file: repository.get(commit, file) for file in found[1].files(names)}
-            absent = [file for file, path in paths.items() if path is None]
-            if absent:
-                raise repository.lacks(absent[0], f"{name} has no {absent[0]}, which it lists.")
-            return Fetched(repository.snapshot(commit), repository.address.repository, commit)
-    if config is None:
-        raise repository.lacks(
-            CONFIG, f"{name} has no {CONFIG}, and no files of another kind, so it is no checkpoint this zoo can read."
-        )
-    family = family_of(raw, families, name)
-    for file in family.tokenizer_files:
-        repository.get(commit, file)
-    for file in WEIGHT_FILES:
-        path = repository.get(commit, file)
-        if path is None:
-            continue
-        for shard in shard_names(path) if file in SHARDED else ():
-            if repository.get(commit, shard) is None:
-                raise repository.lacks(shard, f"{name} has no {shard}, which its {file} names.")
-        return Fetched(config.parent, repository.address.repository, commit)
-    raise repository.lacks("the weights", f"{name} holds no weights: none of {', '.join(WEIGHT_FILES)} is there.")
-
-
-class _Repository:
+class Repository:
     """One repository: what of it lies in the cache, and how the Hub is asked for the rest."""
 
     def __init__(self, address: Address, progress: bool | Progress) -> None:
@@ -179,13 +73,14 @@ class _Repository:
 
     def known_commit(self) -> str | None:
         """The commit that the revision stands for, as far as this disk knows."""
-        from huggingface_hub import try_to_load_from_cache
-
-        repository, revision = self.address.repository, self.address.revision
+        revision = self.address.revision
         if _COMMIT.fullmatch(revision):
             return revision
-        held = try_to_load_from_cache(repository, CONFIG, cache_dir=self.cache, revision=revision)
-        return Path(held).parent.name if isinstance(held, str) else None
+        with contextlib.suppress(OSError, ValueError):
+            commit = (self.storage / "refs" / revision).read_text(encoding="ascii").strip()
+            if _COMMIT_NAME.fullmatch(commit) and self.snapshot(commit).is_dir():
+                return commit
+        return None
 
     def ask_commit(self) -> str:
         """The commit that the revision stands for on the Hub now."""
@@ -204,8 +99,10 @@ class _Repository:
         """The names of all files of a commit; asked once, then kept beside the cache's own notes."""
         note = self.storage / ".listing" / f"{commit}.json"
         if note.is_file():
-            with contextlib.suppress(OSError, ValueError):
-                return list(json.loads(note.read_text(encoding="utf-8")))
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                kept = json.loads(note.read_text(encoding="utf-8"))
+                if isinstance(kept, list) and all(isinstance(name, str) and is_inside(name) for name in kept):
+                    return kept
         if self.offline:
             return names_in(self.snapshot(commit))
         _, names = self._info(commit)
@@ -218,18 +115,24 @@ class _Repository:
         """Commit and file names that the Hub's API gives for a revision."""
         from huggingface_hub import HfApi, constants
 
-        with self._in_plain_words(CONFIG):
-            info = HfApi(endpoint=self.endpoint).model_info(
-                self.address.repository, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT
-            )
-        names = [sibling.rfilename for sibling in info.siblings or ()]
+        try:
+            with self._in_plain_words(CONFIG):
+                info = HfApi(endpoint=self.endpoint).model_info(
+                    self.address.repository, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT
+                )
+                names = [sibling.rfilename for sibling in info.siblings or ()]
+        except (KeyError, TypeError, AttributeError):  # what the client runs into when the answer is none of the Hub's
+            raise self._no_hub() from None
         if not _COMMIT_NAME.fullmatch(info.sha or "") or not all(map(is_inside, names)):
-            raise ModelUnavailable(
-                f"{self.host} answers, but not as a Hub does. Check HF_ENDPOINT, and whether a proxy or a login page "
-                "stands in between.",
-                model=str(self.address),
-            )
+            raise self._no_hub()
         return str(info.sha), names
+
+    def _no_hub(self) -> ZooError:
+        return ModelUnavailable(
+            f"{self.host} answers, but not as a Hub does. Check HF_ENDPOINT, and whether a proxy or a login page "
+            "stands in between.",
+            model=str(self.address),
+        )
 
     def remember(self, commit: str) -> None:
         """Note where the branch or tag stands; a cache that cannot be written only costs a question next time."""
@@ -256,6 +159,13 @@ class _Repository:
         if metadata is None:
             self._note_absence(commit, file)
             return None
+        if metadata.commit_hash != commit:
+            raise self._changed(file, commit, metadata.commit_hash)
+        if file.endswith(".json") and (metadata.size or 0) > MOST_JSON:
+            raise BadCheckpoint(
+                f"{file} of {self.address} has {metadata.size:,} bytes; at most {MOST_JSON:,} are read as JSON, so it "
+                "was not downloaded."
+            )
         self._check_room(file, metadata.size)
         with self._in_plain_words(file, downloading=True):
             path = hf_hub_download(
@@ -267,7 +177,20 @@ class _Repository:
                 etag_timeout=constants.HF_HUB_ETAG_TIMEOUT,
                 tqdm_class=_bar(file, str(self.address), self.progress),
             )
+        if Path(path) != self.snapshot(commit) / file:  # the answer to the download itself named another commit
+            (self.storage / "refs" / commit).unlink(missing_ok=True)  # where the client notes that one is the other
+            Path(path).unlink(missing_ok=True)
+            raise self._changed(file, commit, Path(path).relative_to(self.storage / "snapshots").parts[0])
         return Path(path)
+
+    def _changed(self, file: str, commit: str, other: str) -> ZooError:
+        """The error for a Hub that answers with a file of another commit than the one asked for."""
+        return DownloadFailed(
+            f"{self.address} changed while it was fetched: {file} was asked for at {commit[:12]}, {self.host} answers "
+            f"with {other[:12]}. Files of two commits are not mixed. Try again.",
+            model=str(self.address),
+            file=file,
+        )
 
     def _ask(self, file: str, revision: str) -> Any:
         """What the Hub says about a file, or None if there is no such file.
@@ -295,11 +218,7 @@ class _Repository:
                 else:
                     break
         if not _COMMIT_NAME.fullmatch(metadata.commit_hash or "") or not metadata.etag:
-            raise ModelUnavailable(
-                f"{self.host} answers, but not as a Hub does. Check HF_ENDPOINT, and whether a proxy or a login page "
-                "stands in between.",
-                model=str(self.address),
-            )
+            raise self._no_hub()
         return metadata
 
     def _note_absence(self, commit: str, file: str) -> None:

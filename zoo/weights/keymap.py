@@ -16,6 +16,13 @@ from torch import Tensor
 
 from zoo.errors import CheckpointMismatch
 
+# A single row times a matrix is added up in another order where the matrix begins at an odd place of a mapped file. So
+# that a checkpoint says the same to the last bit whatever file it comes from, the small matrices of heads (a pooler, a
+# classifier) move. Those of a body meet all rows of a text, or are transposed: for both the place does not matter.
+HEADS = "heads."  # how names of parameters outside of the body begin, see Network
+ALIGNED = 64  # bytes
+SMALL = 4 * 2**20  # bytes: as much as the pooler of a large model has
+
 PLACEHOLDERS = {"{i}": r"(?P<i>\d+)", "{j}": r"(?P<j>\d+)", "{p}": r"(?P<p>weight|bias)"}
 
 
@@ -30,10 +37,11 @@ class Rename:
 
 @dataclass(frozen=True)
 class Join:
-    """Several tensors, concatenated along the first dimension, go to `target`."""
+    """Several tensors, each through `op` when there is one, concatenated along the first dimension, go to `target`."""
 
     sources: tuple[str, ...]
     target: str
+    op: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,11 @@ class LoadReport:
 
 
 def transpose(tensor: Tensor) -> Tensor:
-    """Conv1D of the original GPT code stores [in, out]; a linear map wants [out, in]. Biases stay as they are."""
-    return tensor.t().contiguous() if tensor.dim() == 2 else tensor
+    """Conv1D of the original GPT code stores [in, out]; a linear map wants [out, in]. Biases stay as they are.
+
+    A view: the numbers stay in the mapped file. Linear maps compute the same from it, one row faster, many as fast.
+    """
+    return tensor.t() if tensor.dim() == 2 else tensor
 
 
 def modern_names(keys: Iterable[str], prefix: str) -> dict[str, str]:
@@ -91,20 +102,53 @@ def modern_names(keys: Iterable[str], prefix: str) -> dict[str, str]:
 
 
 def apply(
-    table: KeyTable, tensors: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], source: str, family: str
+    table: KeyTable,
+    tensors: Mapping[str, Tensor],
+    wanted: Mapping[str, torch.Size],
+    source: str,
+    family: str,
+    copy: Callable[[str, Tensor], None] | None = None,
 ) -> tuple[dict[str, Tensor], LoadReport]:
-    """Tensors of a file as parameters of ours.
+    """Tensors of a file as parameters of ours, in float32.
 
-    `wanted` holds the shape of every parameter. Raises CheckpointMismatch with the whole list unless every key finds
-    one rule, every parameter is filled once, and all shapes agree.
+    `wanted` holds the shape of every parameter. What needs no copy stays where it lies; what is moved, joined or
+    converted goes through `copy(key, room)`, which can do so without leaving the mapped file in memory beside it.
+    Raises CheckpointMismatch with the whole list unless every key finds one rule, every parameter is filled once, and
+    all shapes agree.
     """
+
+    def copy_to(room: Tensor, key: str) -> Tensor:
+        if copy is not None:
+            copy(key, room)
+        else:
+            room.copy_(tensors[key])
+        return room
+
+    def take(key: str, target: str) -> Tensor:
+        tensor = tensors[key]
+        moves = target.startswith(HEADS) and tensor.data_ptr() % ALIGNED and tensor.nbytes <= SMALL
+        if not _is_plain(tensor) or (tensor.dtype == torch.float32 and not moves):
+            return tensor.contiguous()  # pickles keep the strides of a transposed tensor
+        return copy_to(torch.empty(tensor.shape, dtype=tensor.dtype), key).float()
+
+    def join(keys: list[str], op: Callable[[Tensor], Tensor] | None, target: str) -> Tensor:
+        parts = [tensors[key] for key in keys]
+        if op is not None or any(not _is_plain(part) or part.dtype != torch.float32 for part in parts):
+            return torch.cat([op(take(key, target)) if op else take(key, target) for key in keys])
+        lengths = [len(part) for part in parts]
+        joined = torch.empty(sum(lengths), *parts[0].shape[1:])
+        for key, room in zip(keys, joined.split(lengths), strict=True):
+            copy_to(room, key)
+        return joined
+
     report = LoadReport()
     names = modern_names(tensors, table.prefix)
     compiled = [(rule, _patterns(rule)) for rule in table.rules]
     filled: dict[str, Tensor] = {}
     pending: dict[str, dict[int, tuple[str, Tensor]]] = {}  # target of a Join -> part -> (file key, tensor)
     parts: dict[str, int] = {}
-    aliases: list[tuple[str, str, Tensor]] = []
+    ops: dict[str, Callable[[Tensor], Tensor] | None] = {}
+    aliases: list[tuple[str, str]] = []
     unexpected: list[str] = []
     misshapen: list[str] = []
     broken: set[str] = set()  # targets that are misshapen before they are filled
@@ -118,7 +162,7 @@ def apply(
         if isinstance(rule, Drop):
             report.dropped[key] = rule.why
         elif isinstance(rule, Alias):
-            aliases.append((key, _fill(rule.of, values), tensor))
+            aliases.append((key, _fill(rule.of, values)))
         elif isinstance(rule, Join):
             target = _fill(rule.target, values)
             pieces = pending.setdefault(target, {})
@@ -127,11 +171,13 @@ def apply(
                 continue
             pieces[part] = (key, tensor)
             parts[target] = len(rule.sources)
+            ops[target] = rule.op
         else:
             target = _fill(rule.target, values)
             if target in filled:
                 unexpected.append(f"{key} (fills {target} a second time)")
                 continue
+            tensor = take(key, target)
             filled[target] = rule.op(tensor) if rule.op else tensor
             report.sources[target] = key
     for target, pieces in pending.items():
@@ -143,16 +189,18 @@ def apply(
         else:
             ordered = [pieces[i] for i in range(parts[target])]
             report.sources[target] = " + ".join(key for key, _ in ordered)
-            shapes = [list(tensor.shape) for _, tensor in ordered]
+            op = ops[target]
+            shapes = [list((op(tensor) if op else tensor).shape) for _, tensor in ordered]
             if all(shape and shape[1:] == shapes[0][1:] for shape in shapes):
-                filled[target] = torch.cat([tensor for _, tensor in ordered])
+                filled[target] = join([key for key, _ in ordered], op, target)
             else:
                 misshapen.append(f"{report.sources[target]} are {shapes}, which do not join to {target}")
                 broken.add(target)
-    for key, target, tensor in aliases:
+    for key, target in aliases:
+        tensor = take(key, target)
         if target not in filled:
             filled[target], report.sources[target] = tensor, key
-        elif filled[target].shape != tensor.shape or not torch.equal(filled[target], tensor):
+        elif not _same(filled[target], tensor):
             misshapen.append(f"{key} (a second name of {report.sources[target]}, but with other numbers)")
         else:
             report.dropped[key] = f"a second name of {report.sources[target]}, same numbers"
@@ -166,6 +214,16 @@ def apply(
     if missing or unexpected or misshapen:
         raise CheckpointMismatch(source, family, missing, unexpected, misshapen)
     return filled, report
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it holds numbers that a parameter may have. Others are passed on as they are; the loader refuses them."""
+    return tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """The same numbers; a tied pair of a pickle is the same memory, and nothing of it has to be read."""
+    return a.dtype == b.dtype and a.shape == b.shape and (a.is_set_to(b) or torch.equal(a, b))
 
 
 def _patterns(rule: Rule) -> list[re.Pattern[str]]:

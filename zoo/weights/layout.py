@@ -17,12 +17,14 @@ class Opened:
     """The files of a checkpoint, read: what its config says, and its tensors by their published names.
 
     `vocabulary` has the tokens by id where a weight file carries them; tokenizers read the rest from `folder`.
+    `copy(name, room)` copies a tensor without leaving a mapped file in memory; None where no file is mapped.
     """
 
     folder: Path
     config: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     vocabulary: tuple[str, ...] = ()
+    copy: Callable[[str, Tensor], None] | None = None
 
 
 @dataclass(frozen=True)

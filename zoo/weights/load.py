@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,28 @@ from zoo.contracts import HeadSpec
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Model, Network, empty_network
 from zoo.weights import keymap
-from zoo.weights.formats import read_json, read_tensors, weight_files
+from zoo.weights.formats import copier, read_json, read_tensors, weight_files
+from zoo.weights.guards import NoLargerThan
 from zoo.weights.layout import Layout, Opened, names_in
 
 CONFIG = "config.json"
 NATIVE = "zoo"  # the part of config.json that marks a checkpoint written by this project: heads, names as here
 
 
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Loading makes what stays, and no garbage: to look for it among all objects of torch, as Python would do halfway,
+    takes as long as to read the files."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_no_collections()
 def load_folder(
     folder: Path,
     families: Iterable[Family],
@@ -28,18 +44,22 @@ def load_folder(
     source: str | None = None,
     revision: str = "local",
     labels: Collection[str] = (),
+    assumed: str | None = None,
 ) -> Model:
     """Load a checkpoint strictly.
 
-    `labels` replaces the label names of a classifier whose config has only LABEL_0, LABEL_1, ...
+    `labels` replaces the label names of a classifier whose config has only LABEL_0, LABEL_1, ...; where it has the
+    same names in another order, that order counts. `assumed` is the family of an old config.json without a model_type.
     Raises BadCheckpoint for files that are absent, broken or of an unknown family, CheckpointMismatch when tensors
     and architecture do not agree.
     """
     source = source or str(folder)
-    family, files = open_folder(folder, families, source)
+    family, files = open_folder(folder, families, source, assumed)
     raw, tensors = files.config, files.tensors
     report = keymap.LoadReport()
-    with _config_at_fault(source):
+    if assumed is not None and "model_type" not in raw and not family.layouts:
+        report.notes.append(f"config.json has no model_type; by the catalog it is {family.title}")
+    with _config_at_fault(source), NoLargerThan(len(tensors), source):
         config = family.read_config(raw, report)
         if NATIVE in raw:
             heads = {n: HeadSpec(**{**h, "labels": tuple(h["labels"])}) for n, h in raw[NATIVE]["heads"].items()}
@@ -52,7 +72,7 @@ def load_folder(
             network = empty_network(family, config, heads)
             table = family.keys(config, heads, set(names))
     wanted = {name: tensor.shape for name, tensor in slots(network).items()}
-    parameters, filled = keymap.apply(table, tensors, wanted, source, family.title)
+    parameters, filled = keymap.apply(table, tensors, wanted, source, family.title, files.copy)
     filled.notes = report.notes
     strange = [n for n, t in parameters.items() if not t.is_floating_point() or t.is_meta or t.layout != torch.strided]
     if strange:
@@ -72,18 +92,27 @@ def load_folder(
     return Model(name or source, family, config, network, tokenizer, heads, source, revision, filled, extra)
 
 
-def open_folder(folder: Path, families: Iterable[Family], source: str) -> tuple[Family, Opened]:
+def open_folder(
+    folder: Path, families: Iterable[Family], source: str, assumed: str | None = None
+) -> tuple[Family, Opened]:
     """The family of a folder's checkpoint, and its files read. Raises BadCheckpoint."""
     families = tuple(families)
     path = folder / CONFIG
     raw = read_json(path) if path.is_file() else {}
     if "model_type" in raw:
-        return family_of(raw, families, source), Opened(folder, raw, read_tensors(weight_files(folder)))
+        return family_of(raw, families, source), _read(folder, raw)
     found = layout_of(names_in(folder), raw, families)
     if found is not None:
         family, layout = found
         return family, layout.read(folder)
-    return family_of(read_json(path), families, source), Opened(folder)  # raises: there is no model_type
+    family = family_of(read_json(path), families, source, assumed)
+    return family, _read(folder, raw)
+
+
+def _read(folder: Path, raw: Mapping[str, Any]) -> Opened:
+    files = weight_files(folder)
+    tensors = read_tensors(files)
+    return Opened(folder, raw, tensors, copy=copier(files, tensors))
 
 
 def layout_of(
@@ -97,12 +126,17 @@ def layout_of(
     return None
 
 
-def family_of(raw: Mapping[str, Any], families: Iterable[Family], source: str) -> Family:
-    """The family that `model_type` in config.json names. Raises BadCheckpoint when it is absent or not in the zoo."""
+def family_of(
+    raw: Mapping[str, Any], families: Iterable[Family], source: str, assumed: str | None = None
+) -> Family:
+    """The family that `model_type` in config.json names, or `assumed` where an old file names none.
+
+    Raises BadCheckpoint when neither is in the zoo.
+    """
     families = tuple(families)
     kind = raw.get("model_type")
     for family in families:
-        if kind in family.model_types:
+        if kind in family.model_types or ("model_type" not in raw and family.name == assumed):
             return family
     known = ", ".join(sorted(t for f in families for t in f.model_types))
     said = f"names the model_type {kind!r}" if kind else "has no model_type"
@@ -145,6 +179,9 @@ def _relabel(heads: dict[str, HeadSpec], labels: Collection[str], source: str) -
         if spec.kind in ("classifier", "tokens") and name == "classifier":
             if len(spec.labels) != len(labels):
                 raise BadCheckpoint(f"{source} has {len(spec.labels)} labels, the catalog names {len(labels)}.")
+            spelled = {label.lower(): label for label in labels}
+            if {label.lower() for label in spec.labels} == spelled.keys():  # the file says them: its order counts
+                labels = tuple(spelled[label.lower()] for label in spec.labels)
             spec = HeadSpec(spec.kind, tuple(labels))
         renamed[name] = spec
     return renamed

@@ -1,0 +1,79 @@
+"""The benchmark of loading, at tiny sizes: it runs, and prints what it promises. Nothing is said of how fast it is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zoo import catalog
+from zoo.__main__ import main
+from zoo.bench import load
+from zoo.bench.fullsize import MODELS, FullSize
+from zoo.errors import BadParameter
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The command measures tiny stand-ins."""
+    full = FullSize.write
+    monkeypatch.setattr(FullSize, "write", lambda self, folder, tiny=False: full(self, folder, tiny=True))
+    yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures and ratios, for people and for programs."""
+    assert main(["bench", "load", "--model", "bert-base", "--rounds", "1"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("BERT-base, medians of 1 rounds:")
+    assert all(f"  {name} " in text for name in load.PROGRAMS)
+    assert "ratio, read" in text
+    assert "promised: 1.2" in text
+    assert main(["bench", "load", "--model", "gpt2", "--rounds", "1", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (row,) = said["models"]
+    assert row["model"] == "GPT-2"
+    assert set(row["medians"]) == set(load.PROGRAMS)
+    for kind in ("read", "mapped"):
+        assert set(row["ratios"][kind]) == {"seconds", "processor", "mebibytes"}
+        ours, floor = row["medians"][f"ours, {kind}"], row["medians"][f"floor, {kind}"]
+        assert all(row["ratios"][kind][unit] == ours[unit] / floor[unit] for unit in ours)
+        assert all(value > 0 for value in [*ours.values(), *floor.values()])
+
+
+def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, word in ((["--model", "llama"], "bert-base"), (["--model", "gpt2", "--rounds", "0"], "at least 1")):
+        assert main(["bench", "load", *arguments]) == 2
+        assert word in capsys.readouterr().err
+    with pytest.raises(BadParameter):
+        load.measure("", 1)
+
+
+def test_a_program_that_fails_is_no_figure(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="failed"):
+        load._run("\nraise SystemExit(3)", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", load.models())
+def test_stand_ins_load(tmp_path: Path, name: str) -> None:
+    """Every published name finds its place, and the vocabulary has as many pieces as the config says."""
+    from zoo.opening import load as open_model
+
+    MODELS[name].write(tmp_path, tiny=True)
+    model = open_model(tmp_path)
+    assert model.tokenizer.vocabulary == model.family.vocabulary(model.config)
+    assert model.tokenizer.pieces("abc bad").ids
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("bert-base", "bert-base-uncased"), ("gpt2", "gpt2"), ("xlnet-base", "xlnet-base-cased")]
+)
+def test_full_sizes_are_the_published_ones(name: str, row: str) -> None:
+    """In megabytes of float32, as the catalog has them of the files on the Hub."""
+    shapes = MODELS[name].shapes(MODELS[name].config).values()
+    assert round(4 * sum(map(math.prod, shapes)) / 1e6) == catalog.get(row).megabytes

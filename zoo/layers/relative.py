@@ -1,0 +1,143 @@
+"""Attention by distance, with memories (Transformer-XL, Dai et al. 2019, section 3.3) and with a term that asks only
+whether two tokens are of the same segment (XLNet, Yang et al. 2019, section 2.5; original code modeling.py).
+
+M tokens of memory before a text, T tokens of the text, J = M + T of both, Q tokens that ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zoo.contracts import Batch, Trace
+
+
+@dataclass(frozen=True)
+class View:
+    """What the tokens of neighbouring texts of equal length look at, in every layer the same."""
+
+    texts: int
+    start: int  # first row of these texts
+    length: int  # T
+    memory: int  # M before each
+    other: Tensor  # [texts, 1, T, J], whether the token seen is of another segment
+    unseen: Tensor | None  # [1, 1, T, J], what may not be looked at; None if everything may
+    asking: Tensor | None = None  # [Q], the tokens of the text that ask; None if all do, in order
+
+    @property
+    def rows(self) -> int:
+        """Rows that ask."""
+        return self.texts * (self.length if self.asking is None else len(self.asking))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one layer offers to the tokens that ask: for each view keys and values of the content, keys of places."""
+
+    views: Sequence[View]
+    keys: Sequence[Tensor]  # [texts, H, J, E]
+    values: Sequence[Tensor]  # [texts, H, J, E]
+    places: Sequence[Tensor]  # [H, J + T, E]
+
+    def by(self, views: Sequence[View]) -> Sight:
+        """The same content, looked at in another way."""
+        return Sight(views, self.keys, self.values, self.places)
+
+
+def distances(before: int, after: int, width: int, clamp: int, like: Tensor) -> Tensor:
+    """Sines and cosines of the distances before, before - 1, ..., 1 - after: [before + after, D].
+
+    `clamp` above 0 is the largest distance told apart. As in the original, all sines stand before all cosines.
+    """
+    steps = torch.arange(before, -after, -1, dtype=torch.float32, device=like.device)
+    if clamp > 0:
+        steps = steps.clamp(-clamp, clamp)
+    waves = 1 / 10000 ** (torch.arange(0, width, 2, dtype=torch.float32, device=like.device) / width)  # [D/2]
+    angles = steps[:, None] * waves  # [P, D/2]
+    return torch.cat([angles.sin(), angles.cos()], dim=1).to(like.dtype)  # [P, D]
+
+
+class RelativeAttention(nn.Module):
+    """Multi-head attention in which places count as distances. No map has a bias; H * E need not be the width."""
+
+    def __init__(self, width: int, heads: int, size: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, heads * size, bias=False)
+        self.key = nn.Linear(width, heads * size, bias=False)
+        self.value = nn.Linear(width, heads * size, bias=False)
+        self.place = nn.Linear(width, heads * size, bias=False)
+        self.out = nn.Linear(heads * size, width, bias=False)
+        self.content_bias = nn.Parameter(torch.zeros(heads, size))  # r_w_bias in the original
+        self.place_bias = nn.Parameter(torch.zeros(heads, size))  # r_r_bias
+        self.segment_bias = nn.Parameter(torch.zeros(heads, size))  # r_s_bias
+        self.segment = nn.Parameter(torch.zeros(2, heads, size))  # the same segment, another one
+        self.dropout = nn.Dropout(dropout)
+
+    def sight(self, x: Tensor, memory: Tensor | None, places: Tensor, views: Sequence[View]) -> Sight:
+        """What these rows [N, D], and the memory [sum of M, D] before them, offer to be looked at.
+
+        `places` [P, D] are the distances from the largest J down to 1 - the largest T.
+        """
+        by_place = self._split(self.place(places))  # [H, P, E]
+        far = places.shape[0] - max(view.length for view in views)  # the largest J
+        keys, values, near, start = [], [], [], 0
+        for view in views:
+            rows = x[view.start : view.start + view.texts * view.length].view(view.texts, view.length, -1)
+            if view.memory:
+                assert memory is not None
+                old = memory[start : start + view.texts * view.memory].view(view.texts, view.memory, -1)
+                rows = torch.cat([old, rows], dim=1)  # [texts, J, D]
+                start += view.texts * view.memory
+            keys.append(self._split(self.key(rows)))
+            values.append(self._split(self.value(rows)))
+            first = far - view.memory - view.length
+            near.append(by_place[:, first : first + view.memory + 2 * view.length])  # [H, J + T, E]
+        return Sight(views, keys, values, near)
+
+    def forward(self, x: Tensor, batch: Batch, past: Sight, trace: Trace | None = None) -> Tensor:
+        """Rows that ask [N or sum of Q, D] -> as many rows [.., D]."""
+        queries, parts, start = self.query(x), [], 0
+        maps: list[Tensor] = []
+        for view, keys, values, places in zip(past.views, past.keys, past.values, past.places, strict=True):
+            q = queries[start : start + view.rows].view(view.texts, -1, queries.shape[-1])
+            start += view.rows
+            if view.asking is not None:  # each asks from its own place; rows between them ask nothing
+                q = q.new_zeros(1, view.length, q.shape[-1]).index_copy(1, view.asking, q)
+            weights = self._weights(self._split(q), keys, places, view)  # [texts, H, T, J]
+            mixed = (self.dropout(weights) @ values).transpose(1, 2).flatten(2)  # [texts, T, H*E]
+            if view.asking is not None:
+                weights, mixed = weights[:, :, view.asking], mixed[:, view.asking]
+            parts.append(mixed.flatten(0, 1))
+            maps.extend(weights)
+        if trace is not None:
+            trace.attention.append(maps)
+        return self.out(torch.cat(parts))
+
+    def _split(self, x: Tensor) -> Tensor:
+        """[..., T, H*E] -> [..., H, T, E]."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+    def _weights(self, q: Tensor, keys: Tensor, places: Tensor, view: View) -> Tensor:
+        """[texts, H, T, E], [texts, H, J, E], [H, J + T, E] -> [texts, H, T, J]."""
+        content = (q + self.content_bias[:, None]) @ keys.transpose(-1, -2)
+        place = _from_place_to_token((q + self.place_bias[:, None]) @ places.transpose(-1, -2))
+        segment = (q + self.segment_bias[:, None]) @ self.segment.permute(1, 2, 0)  # [texts, H, T, 2]
+        same, another = segment[..., :1], segment[..., 1:]
+        scores = (content + place + torch.where(view.other, another, same)) * q.shape[-1] ** -0.5
+        if view.unseen is not None:  # a finite number: a token that sees nothing looks everywhere alike
+            scores = scores.masked_fill(view.unseen, torch.finfo(scores.dtype).min)
+        return scores.softmax(-1)
+
+
+def _from_place_to_token(scores: Tensor) -> Tensor:
+    """Scores by distance [..., T, J + T] -> by token [..., T, J]: row t begins at the distance of the first token.
+
+    Read as [..., J + T, T] without its first row, the numbers lie so that each row starts one place earlier.
+    """
+    *texts, length, places = scores.shape
+    shifted = scores.reshape(*texts, places, length)[..., 1:, :].reshape(*texts, length, places - 1)
+    return shifted[..., : places - length]

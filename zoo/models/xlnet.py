@@ -1,0 +1,377 @@
+"""XLNet (Yang et al. 2019, https://arxiv.org/abs/1906.08237; original code zihangdai/xlnet modeling.py).
+
+Differs from BERT: attention by distance instead of positions, so no longest text; segments count only as same or
+different; learnt by predicting tokens in random order, for which a second stream of rows knows the place of a token
+but not the token. Memories carry the layers of the text before. Norm comes after each sum; <cls> is the last token.
+
+N rows, G rows of the second stream, D width, B texts, H heads, E width of one head, V vocabulary, K labels; in one
+text T tokens after M of memory, J = M + T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
+from zoo.errors import BadCheckpoint
+from zoo.family import Family, Network, labels_of, read_fields, require
+from zoo.heads import Classifier, Pooler, RowScores
+from zoo.heads_xlnet import BeamSpan, NextToken
+from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
+from zoo.layers.blocks import FeedForward, PostNormBlock
+from zoo.layers.pooling import last_token
+from zoo.layers.relative import RelativeAttention, View, distances
+from zoo.tokenizers.sentencepiece import sentencepiece
+from zoo.weights.keymap import Alias, KeyTable, LoadReport, Rename, Rule
+from zoo.weights.layout import Opened
+
+# "gelu" was the tanh form in the original code; the reference library computes the exact one for the same files, and
+# fine-tuned checkpoints come from it.
+ACTIVATIONS: dict[str, Activation] = {"gelu": gelu_erf, "gelu_new": gelu_tanh, "relu": relu}
+LONGEST = 512  # no limit of the architecture: the length it was trained at, and fine-tuned at, in the paper
+SPECIALS = ("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>")
+
+
+@dataclass(frozen=True)
+class XlnetConfig:
+    """Named as in config.json. Defaults are what the reference code takes when a file leaves the field out."""
+
+    vocab_size: int
+    d_model: int
+    n_layer: int
+    n_head: int
+    d_inner: int
+    ff_activation: str = "gelu"
+    d_head: int | None = None  # null means the width divided among the heads
+    attn_type: str = "bi"  # "uni": no token looks ahead
+    same_length: bool = False
+    clamp_len: int = -1  # the largest distance told apart; not above 0 for no limit
+    mem_len: int | None = 512  # tokens of memory that are kept; null or 0 keeps all
+    reuse_len: int | None = None  # of each new text only so many tokens are remembered; null or 0 for all
+    layer_norm_eps: float = 1e-12
+    dropout: float = 0.1
+    summary_last_dropout: float = 0.1
+    start_n_top: int = 5
+    end_n_top: int = 5
+    tie_word_embeddings: bool = True
+
+    @property
+    def head_size(self) -> int:
+        """E."""
+        return self.d_head or self.d_model // self.n_head
+
+
+def read_config(raw: Mapping[str, Any], report: LoadReport) -> XlnetConfig:
+    """Check and read config.json. Raises BadCheckpoint for missing fields and variants not computed here.
+
+    `untie_r` may say either: every published file has the biases of each layer, equal ones where they were shared.
+    """
+    if "n_token" in raw and "vocab_size" not in raw:  # files of 2019
+        raw = {**raw, "vocab_size": raw["n_token"]}
+    require(
+        raw,
+        "XLNet",
+        ff_activation=tuple(ACTIVATIONS),
+        attn_type=("bi", "uni"),
+        bi_data=(False,),  # two directions in one batch: a matter of pre-training
+        summary_type=("last",),
+        summary_use_proj=(True,),
+        summary_activation=("tanh",),
+    )
+    config = XlnetConfig(**read_fields(XlnetConfig, raw, report, "XLNet"))
+    if config.d_model % 2:
+        raise BadCheckpoint(f"config.json: d_model is {config.d_model}; half of it are sines, so it must be even.")
+    return config
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The inputs of every layer at the tokens read before: a later text looks back at them. A value."""
+
+    layers: tuple[Tensor, ...]  # each [sum of M, D], text after text
+    lengths: tuple[int, ...]  # B, M of each text
+
+    @staticmethod
+    def empty(config: XlnetConfig, texts: int, like: Tensor) -> Memory:
+        """Nothing read yet."""
+        return Memory((like.new_empty(0, config.d_model),) * config.n_layer, (0,) * texts)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The ids read so far, while a text is continued. A value.
+
+    Each new token changes what all tokens before it see, so that nothing computed can be kept without computing
+    something else than the paper: the whole text is read anew for each token.
+    """
+
+    ids: tuple[tuple[int, ...], ...]  # B
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each text."""
+        return tuple(map(len, self.ids))
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What a pass with a permutation gives."""
+
+    content: Tensor  # [N, D]
+    query: Tensor  # [G, D], target after target, text after text
+    memory: Memory | None = None
+
+
+class Xlnet(nn.Module):
+    """The encoder, with one or both streams."""
+
+    def __init__(self, config: XlnetConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, drop = config.d_model, config.dropout
+        self.word = nn.Embedding(config.vocab_size, width)
+        self.masked = nn.Parameter(torch.zeros(width))  # stands for a token that is to be guessed
+        self.blocks = nn.ModuleList(
+            PostNormBlock(
+                RelativeAttention(width, config.n_head, config.head_size, drop),
+                FeedForward(width, config.d_inner, ACTIVATIONS[config.ff_activation]),
+                width,
+                config.layer_norm_eps,
+                drop,
+            )
+            for _ in range(config.n_layer)
+        )
+        self.dropout = nn.Dropout(drop)
+
+    def forward(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
+        """-> Hidden with rows [N, D]; with a Memory, after it, and the memory that holds these texts, too.
+
+        With a Prefix the texts of the batch go on: -> rows [B, D], one for the token that comes next in each.
+        """
+        if isinstance(state, Prefix):
+            return self._next(batch, state)
+        assert state is None or isinstance(state, Memory)
+        if state is None:
+            views = [self._view(batch, first, count) for first, count, _, _ in batch.groups]
+        else:
+            views = [self._view(batch, text, 1, past) for text, past in enumerate(state.lengths)]
+        streams = self._run(batch, views, [], state, trace)
+        return Hidden(streams.content, streams.memory)
+
+    def permuted(
+        self,
+        batch: Batch,
+        unseen: Sequence[Tensor],
+        targets: Sequence[Sequence[int]],
+        memory: Memory | None = None,
+        trace: Trace | None = None,
+    ) -> Streams:
+        """Both streams over texts whose tokens are predicted in some order (section 2.3 of the paper).
+
+        `unseen` has for each text [T, T] which token (row) may not see which (column); a token of the content stream
+        sees itself nevertheless. `targets` are the tokens of each text to be guessed, each at most once: rows of the
+        query stream, which know where they stand but not what stands there. All see all of the memory. `trace` gets
+        content and query by turns.
+        """
+        past = memory.lengths if memory is not None else (0,) * len(batch.lengths)
+        content, query = [], []
+        for text, (mask, asked) in enumerate(zip(unseen, targets, strict=True)):
+            itself = torch.eye(len(mask), dtype=torch.bool, device=mask.device)
+            content.append(self._view(batch, text, 1, past[text], mask & ~itself))
+            asking = torch.tensor(asked, dtype=torch.long, device=mask.device)
+            query.append(self._view(batch, text, 1, past[text], mask, asking))
+        return self._run(batch, content, query, memory, trace)
+
+    def _next(self, batch: Batch, state: Prefix) -> Hidden:
+        """Append a token that none sees, and guess it; which id it has does not matter."""
+        ids = tuple(old + tuple(new.tolist()) for old, new in zip(state.ids, batch.split(batch.ids), strict=True))
+        whole = Batch.continuing([(*text, 0) for text in ids], (0,) * len(ids), batch.ids.device)
+        unseen = [torch.zeros(n, n, dtype=torch.bool, device=batch.ids.device) for n in whole.lengths]
+        for mask in unseen:
+            mask[:, -1] = True
+        return Hidden(self.permuted(whole, unseen, [[len(text)] for text in ids]).query, Prefix(ids))
+
+    def _view(
+        self,
+        batch: Batch,
+        first: int,
+        count: int,
+        past: int = 0,
+        unseen: Tensor | None = None,
+        asking: Tensor | None = None,
+    ) -> View:
+        """What the tokens of `count` texts from `first` on, all of equal length, may look at."""
+        start, length, device = batch.starts[first], batch.lengths[first], batch.ids.device
+        segments = batch.segments[start : start + count * length].view(count, length)  # [count, T]
+        seen = nn.functional.pad(segments, (past, 0))  # [count, J]: memories are of segment 0
+        other = (segments[:, :, None] != seen[:, None])[:, None]  # [count, 1, T, J]
+        if unseen is not None:
+            unseen = nn.functional.pad(unseen, (past, 0))  # [T, J]: memories are always seen
+        if self.config.attn_type == "uni":
+            token, looked_at = torch.arange(length, device=device)[:, None], torch.arange(past + length, device=device)
+            ahead = looked_at > token + past
+            if self.config.same_length:  # as many tokens back for all, as far as the memory reaches
+                ahead = ahead | (looked_at < token)
+            unseen = ahead if unseen is None else ahead | unseen
+        return View(count, start, length, past, other, unseen, asking)
+
+    def _run(
+        self, batch: Batch, content: Sequence[View], query: Sequence[View], memory: Memory | None, trace: Trace | None
+    ) -> Streams:
+        """Through all layers; without query views the content stream alone."""
+        config, x = self.config, self.dropout(self.word(batch.ids))  # [N, D]
+        far, long = max(v.memory + v.length for v in content), max(v.length for v in content)
+        places = self.dropout(distances(far, long, config.d_model, config.clamp_len, x))  # [P, D]
+        g = self.dropout(self.masked.expand(sum(view.rows for view in query), -1))  # [G, D]
+        layers: list[Tensor] = []
+        lengths: tuple[int, ...] = ()
+        for index, block in enumerate(self.blocks):
+            old = memory.layers[index] if memory is not None else None
+            if memory is not None:
+                kept = self._remember(memory, index, x, batch)
+                layers.append(torch.cat(kept))
+                lengths = tuple(map(len, kept))
+            if trace is not None:
+                trace.layers.extend([x, g] if query else [x])
+            attention = block.get_submodule("attention")
+            assert isinstance(attention, RelativeAttention)
+            sight = attention.sight(x, old, places, content)
+            x = block(x, batch, sight, trace)
+            if query:
+                g = block(g, batch, sight.by(query), trace)
+        if trace is not None:
+            trace.layers.extend([x, g] if query else [x])
+        grown = Memory(tuple(layers), lengths) if memory is not None else None
+        return Streams(self.dropout(x), self.dropout(g), grown)
+
+    def _remember(self, memory: Memory, layer: int, x: Tensor, batch: Batch) -> list[Tensor]:
+        """The memory of one layer, text by text [M, D], with what is kept of the new rows [N, D]."""
+        most, reused = self.config.mem_len or None, self.config.reuse_len or None
+        texts = zip(memory.layers[layer].split(list(memory.lengths)), batch.split(x), strict=True)
+        return [torch.cat([old, new[:reused]])[-most if most else None :].detach() for old, new in texts]
+
+
+def build(config: XlnetConfig, heads: Mapping[str, HeadSpec]) -> Network:
+    """The body with the named heads."""
+    body = Xlnet(config)
+    width, drop = config.d_model, config.summary_last_dropout
+
+    def head(spec: HeadSpec) -> nn.Module:
+        if spec.kind == "lm":
+            return NextToken(body.word if config.tie_word_embeddings else nn.Embedding(config.vocab_size, width))
+        if spec.kind in ("classifier", "choice"):
+            columns = len(spec.labels) if spec.kind == "classifier" else 1
+            return Classifier(Pooler(last_token, width), width, columns, dropout=drop)
+        if spec.kind == "span" and spec.beams:
+            return BeamSpan(width, spec.beams, config.layer_norm_eps)
+        assert spec.kind in ("tokens", "span"), f"XLNet has no {spec.kind} head"
+        return RowScores(width, len(spec.labels) if spec.kind == "tokens" else 2)
+
+    return Network(body, {name: head(spec) for name, spec in heads.items()})
+
+
+def heads_in(keys: Collection[str], raw: Mapping[str, Any]) -> dict[str, HeadSpec]:
+    """The heads whose tensors a published file holds; its config says what the one on the summary is for.
+
+    The two kinds of span head have no tensor in common. The LM head's matrix is the embedding: its bias tells.
+    """
+    heads: dict[str, HeadSpec] = {}
+    if "lm_loss.bias" in keys:
+        heads["lm"] = HeadSpec("lm")
+    if "logits_proj.weight" in keys:
+        if "XLNetForMultipleChoice" in (raw.get("architectures") or ()):
+            heads["choice"] = HeadSpec("choice")
+        else:
+            heads["classifier"] = HeadSpec("classifier", labels_of(raw))
+    if "classifier.weight" in keys:
+        heads["tokens"] = HeadSpec("tokens", labels_of(raw))
+    if "qa_outputs.weight" in keys:
+        heads["span"] = HeadSpec("span")
+    if "start_logits.dense.weight" in keys:
+        beams = min(raw.get(name, XlnetConfig.start_n_top) for name in ("start_n_top", "end_n_top"))
+        heads["span"] = HeadSpec("span", beams=beams)
+    return heads
+
+
+def keys(config: XlnetConfig, heads: Mapping[str, HeadSpec], names: Collection[str]) -> KeyTable:
+    """How published names become ours. The maps of attention are kept as [D, H, E]; a linear map is [out, in]."""
+    shape = (config.d_model, config.n_head, config.head_size)
+
+    def inward(tensor: Tensor) -> Tensor:  # another shape stays as it is, and is refused by the loader
+        return tensor.flatten(1).t() if tensor.shape == shape else tensor  # [H*E, D]
+
+    def outward(tensor: Tensor) -> Tensor:
+        return tensor.flatten(1) if tensor.shape == shape else tensor  # [D, H*E]
+
+    layer, block = "layer.{i}.", "body.blocks.{i}."
+    attention = {"q": "query", "k": "key", "v": "value", "r": "place"}
+    biases = {"r_w_bias": "content_bias", "r_r_bias": "place_bias", "r_s_bias": "segment_bias", "seg_embed": "segment"}
+    summary = "choice" if "choice" in heads else "classifier"
+    rules: list[Rule] = [
+        Rename("word_embedding.weight", "body.word.weight"),
+        Rename("mask_emb", "body.masked", lambda tensor: tensor.flatten()),  # [1, 1, D]
+        *(Rename(f"{layer}rel_attn.{old}", f"{block}attention.{new}.weight", inward) for old, new in attention.items()),
+        Rename(layer + "rel_attn.o", block + "attention.out.weight", outward),
+        *(Rename(f"{layer}rel_attn.{old}", f"{block}attention.{new}") for old, new in biases.items()),
+        Rename(layer + "rel_attn.layer_norm.{p}", block + "attention_norm.{p}"),
+        Rename(layer + "ff.layer_1.{p}", block + "feed_forward.up.{p}"),
+        Rename(layer + "ff.layer_2.{p}", block + "feed_forward.down.{p}"),
+        Rename(layer + "ff.layer_norm.{p}", block + "feed_forward_norm.{p}"),
+        Rename("lm_loss.bias", "heads.lm.bias"),
+        Rename("sequence_summary.summary.{p}", f"heads.{summary}.pooler.dense.{{p}}"),
+        Rename("logits_proj.{p}", f"heads.{summary}.out.{{p}}"),
+        Rename("classifier.{p}", "heads.tokens.out.{p}"),
+        Rename("qa_outputs.{p}", "heads.span.out.{p}"),
+        Rename("start_logits.dense.{p}", "heads.span.start.{p}"),
+        Rename("end_logits.dense_0.{p}", "heads.span.end_in.{p}"),
+        Rename("end_logits.LayerNorm.{p}", "heads.span.end_norm.{p}"),
+        Rename("end_logits.dense_1.{p}", "heads.span.end_out.{p}"),
+        Rename("answer_class.dense_0.{p}", "heads.span.answer_in.{p}"),
+        Rename("answer_class.dense_1.weight", "heads.span.answer_out.weight"),
+    ]
+    if config.tie_word_embeddings:
+        rules.append(Alias("lm_loss.weight", "body.word.weight"))
+    else:
+        rules.append(Rename("lm_loss.weight", "heads.lm.embedding.weight"))
+    return KeyTable(tuple(rules), prefix="transformer.")
+
+
+def read_tokenizer(files: Opened, config: XlnetConfig) -> Tokenizer:
+    """SentencePiece from tokenizer.json, or built from spiece.model. The passage stands before its question."""
+    return sentencepiece(
+        files.folder,
+        specials=SPECIALS,
+        end="<eod>",  # the end of a document; the </s> that configs name was never learnt
+        single="A:0 <sep>:0 <cls>:2!",
+        pair="A:0 <sep>:0 B:1 <sep>:1 <cls>:2!",
+        question="B:0 <sep>:0 A:1 <sep>:1 <cls>:2!",
+    )
+
+
+def new_state(config: XlnetConfig, texts: int, capacity: int, like: Tensor) -> Prefix:
+    """Nothing read yet."""
+    return Prefix(((),) * texts)
+
+
+FAMILY = Family(
+    name="xlnet",
+    title="XLNet",
+    paper="Yang et al. 2019, XLNet: Generalized Autoregressive Pretraining for Language Understanding",
+    url="https://arxiv.org/abs/1906.08237",
+    year=2019,
+    model_types=("xlnet",),
+    read_config=read_config,
+    build=build,
+    heads_in=heads_in,
+    keys=keys,
+    read_tokenizer=read_tokenizer,
+    tokenizer_files=("tokenizer.json", "spiece.model", "tokenizer_config.json"),
+    longest=lambda config: LONGEST,
+    new_state=new_state,
+    about="Reads a whole text at once, and tells places by distance; learnt by guessing pieces in random order.",
+)
