@@ -19,6 +19,7 @@ from tasks.evaluate import baseline_lead, evaluate
 from zoo import catalog
 from zoo.engine import Engine
 from zoo.errors import BadData
+from zoo.pages import between_markers
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -124,24 +125,15 @@ def read(model: str) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def between_markers(page: str, text: str) -> str:
-    """The page with what stands between its markers replaced."""
-    before, mark, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise BadData(f"The page has no {BEGIN} ... {END}.")
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
-
-
 def pages() -> dict[Path, str]:
     """Every page that states figures, as it should read: each card, and the README."""
     made = {}
     for model in MEASURES:
         card = catalog.EMBEDDED / catalog.get(model).source / "README.md"
-        made[card] = between_markers(card.read_text(encoding="utf-8"), table(read(model), commands=True))
+        made[card] = between_markers(card.read_text(encoding="utf-8"), table(read(model), commands=True), BEGIN, END)
     readme = ROOT / "README.md"
     both = "\n\n".join(f"**{model}**\n\n{table(read(model), commands=False)}" for model in MEASURES)
-    made[readme] = between_markers(readme.read_text(encoding="utf-8"), both)
+    made[readme] = between_markers(readme.read_text(encoding="utf-8"), both, BEGIN, END)
     return made
 
 

@@ -22,9 +22,10 @@ from tasks import TASKS
 from tasks.results import Result
 from tasks.tabs import saved, views
 from tasks.tabs.examples import EXAMPLES, Example
+from tasks.tabs.menus import LONG, absent, chosen, menu, with_head
 from zoo import catalog
 from zoo.engine import Engine
-from zoo.errors import UnknownModel, ZooError, did_you_mean
+from zoo.errors import ZooError
 
 LOG = logging.getLogger(__name__)
 COUNT = itertools.count()  # makes two equal answers differ, so that the page draws the second one too
@@ -62,39 +63,6 @@ class TaskTab:
     def words(self) -> tuple[str, ...]:
         """Field names as a visitor reads them."""
         return tuple("passage" if name == "context" else name for name in TASKS[self.task].fields)
-
-
-def menu(task: str) -> list[tuple[str, str]]:
-    """(label, value) of every way to answer a task: a model, or `model#head` where a model has several heads for it."""
-    return [
-        (f"{head.capitalize()} · {_about(row)}" if len(row.tasks[task]) > 1 else _about(row), choice(row, task, head))
-        for row in catalog.by_task(task)
-        for head in row.tasks[task]
-    ]
-
-
-def choice(row: catalog.Checkpoint, task: str, head: str) -> str:
-    """The menu's value for one head of a checkpoint."""
-    return f"{row.name}#{head}" if len(row.tasks[task]) > 1 else row.name
-
-
-def _about(row: catalog.Checkpoint) -> str:
-    return f"{row.name} ({'ready' if row.embedded else f'will download {row.megabytes:,} MB'})"
-
-
-def chosen(task: str, value: str | None) -> tuple[str, str | None]:
-    """Model and head of a menu's value. Raises UnknownModel for all that the menu does not offer.
-
-    The engine would also open folders and any Hub repository; a stranger on the page must not.
-    """
-    name, _, head = (value or "").partition("#")
-    able = [row.name for row in catalog.by_task(task)]
-    if name not in able:
-        raise UnknownModel(
-            f"{name!r} is not a model that this page offers for {TASKS[task].title}.{did_you_mean(name, able)} "
-            f"Choose from: {', '.join(able)}."
-        )
-    return name, head or None
 
 
 def respond(
@@ -151,7 +119,11 @@ def build(engine: Engine, tab: TaskTab) -> None:
         with gr.Row(elem_classes="mz-columns"):
             with gr.Column(min_width=300):
                 fields = tab.fields(examples[0].texts)
-                model = gr.Dropdown(choices, value=first, label="Model", filterable=False, elem_id=f"{tab.task}-model")
+                model = gr.Dropdown(choices, value=first, label="Model", filterable=len(choices) > LONG,
+                                    info="A size is downloaded once, on first use", elem_id=f"{tab.task}-model",
+                                    elem_classes="mz-menu")  # fmt: skip
+                if without := absent(tab.task):
+                    gr.HTML(views.absent([(family.title, why) for family, why in without]))
                 options = []
                 if tab.options is not None:
                     with gr.Accordion("Advanced", open=False):
@@ -173,7 +145,7 @@ def build(engine: Engine, tab: TaskTab) -> None:
         for index, (chip, example) in enumerate(zip(chips, examples, strict=True)):
             filled, targets = list(example.texts), list(fields)
             if example.head:
-                filled, targets = [_with_head(tab.task, example.head), *filled], [model, *targets]
+                filled, targets = [with_head(tab.task, example.head), *filled], [model, *targets]
             filling = chip.click(None, None, targets, js=f"() => {json.dumps(filled)}", **LIGHT)
             filling.then(api_name=f"{tab.task}_example_{index}", **event)
         model.input(None, None, None, js=f"() => window.mzStale({json.dumps(tab.task)})", **LIGHT)
@@ -184,11 +156,6 @@ def build(engine: Engine, tab: TaskTab) -> None:
 
 def _chip(example: Example) -> gr.Button:
     return gr.Button(f"{example.name}\n{example.hint}", size="sm", elem_classes="mz-chip", min_width=0)
-
-
-def _with_head(task: str, head: str) -> str:
-    """The menu's first value with that head."""
-    return next(choice(row, task, head) for row in catalog.by_task(task) if head in row.tasks[task])
 
 
 def _handlers(engine: Engine, tab: TaskTab) -> tuple[Callable[..., Iterator[Any]], Callable[..., Any]]:

@@ -11,7 +11,8 @@ from gradio.components import Component
 from tasks import qa
 from tasks.results import Result
 from tasks.tabs import views
-from tasks.tabs.common import TaskTab, chosen
+from tasks.tabs.common import TaskTab
+from tasks.tabs.menus import chosen
 from zoo.engine import Engine
 
 NO_ANSWER = {"If the model was trained to": None, "Yes": True, "No, always give a span": False}

@@ -51,10 +51,10 @@ def verdict(sentence: str) -> str:
     return f'<p class="mz-verdict"><span class="mz-sure">{esc(sure)}:</span> {esc(rest)}</p>'
 
 
-def bars(scores: Sequence[Score]) -> str:
-    """One bar for each label, with its name and its percentage as text."""
+def bars(scores: Sequence[Score], best: bool = True) -> str:
+    """One bar for each label, with its name and its percentage as text; the first one stands out, if it is the best."""
     rows = [
-        f'<li{" class=mz-best" if i == 0 else ""}><span class="mz-label">{esc(one.label)}</span>'
+        f'<li{" class=mz-best" if best and i == 0 else ""}><span class="mz-label">{esc(one.label)}</span>'
         f'<span class="mz-track" aria-hidden="true"><i style="width:{100 * one.score:.1f}%"></i></span>'
         f'<span class="mz-number">{one.score:.1%}</span></li>'
         for i, one in enumerate(scores)
@@ -124,6 +124,17 @@ def truncated(cut: Truncation, text: str) -> str:
     shown = f'<p class="mz-tail">… {esc(tail[:TAIL])}{more}</p>'
     fold = f'<details class="mz-fold"><summary>What was not read</summary>{shown}</details>'
     return f'<div class="mz-note">{esc(cut)}{fold}</div>'
+
+
+def absent(families: Sequence[tuple[str, str]]) -> str:
+    """The families (title, reason) that a menu does not have: their names, and the reasons behind a fold."""
+    names = ", ".join(f"<span>{esc(title)}</span>" for title, _ in families)
+    told = (reason if reason.startswith(title) else f"{title}: {reason}" for title, reason in families)
+    reasons = "".join(f"<li>{esc(reason)}</li>" for reason in told)
+    return (
+        f'<details class="mz-fold mz-absent"><summary>Not here: {names} <small>why?</small></summary>'
+        f"<ul>{reasons}</ul></details>"
+    )
 
 
 def note(text: str) -> str:

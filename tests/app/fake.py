@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from zoo.contracts import LayerMix
 from zoo.engine.engine import Classified, Generated, Read, Spanned, SpanWindow, Timings
 from zoo.errors import ModelUnavailable
 
@@ -37,6 +38,7 @@ class FakeEngine:
         self.closed = 0  # summaries that were given up
         self.most_at_once = 0
         self._running = 0
+        self.mixes: list[tuple[str, LayerMix]] = []  # of every model
         self._loaded: dict[str, int] = {}
 
     @property
@@ -53,7 +55,9 @@ class FakeEngine:
         if "mini" not in name:
             raise ModelUnavailable(f"{name} is not on this machine and there is no connection. Choose another model.")
         self._loaded[name] = 50 * 2**20
-        return SimpleNamespace(name=name, revision="fake", head=lambda kind, head=None: head or kind)
+        return SimpleNamespace(
+            name=name, revision="fake", head=lambda kind, head=None: head or kind, heads={}, mixes=self.mixes
+        )
 
     def classify(
         self, name: str, head: str | None, texts: Sequence[tuple[str, str | None]], timings: Timings | None = None

@@ -62,7 +62,7 @@ def test_classify_by_the_chosen_head(visitor, url):
     output = panel.locator(".block.mz-output")
     panel.get_by_label("Text").fill("A goal in the last minute.")
     panel.get_by_label("Model").click()
-    visitor.page.get_by_role("option", name="Sentiment · bert-mini").click()
+    visitor.page.get_by_role("option", name="bert-mini · sentiment").click()
     expect(output.locator(".mz-stale")).to_have_count(1)
     panel.get_by_role("button", name="Run").click()
     expect(output).to_contain_text("Very likely: negative.")
@@ -129,7 +129,7 @@ def test_a_model_that_cannot_be_had_says_why(visitor, url):
     output = panel.locator(".block.mz-output")
     panel.get_by_label("Hypothesis").fill("It rains.")
     panel.get_by_label("Model").click()
-    visitor.page.get_by_role("option", name="bert-base-mnli").click()
+    visitor.page.get_by_role("option", name="· bert-base-mnli ·").click()
     panel.get_by_role("button", name="Run").click()
     expect(output.get_by_role("alert")).to_contain_text("there is no connection. Choose another model.")
 

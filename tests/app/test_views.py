@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import nn
 
+from tasks import TASKS
 from tasks.results import Result, Score, Span, Truncation
 from tasks.tabs import saved, views
-from tasks.tabs.common import choice, chosen, menu
 from tasks.tabs.examples import EXAMPLES
+from tasks.tabs.menus import LANGUAGES, absent, choice, chosen, menu, rows
 from zoo import catalog
 from zoo.errors import UnknownModel
+from zoo.family import Model, Network
+from zoo.layers.scalar_mix import ScalarMix
+from zoo.weights.keymap import LoadReport
 
 PASSAGE = "Rome is old. Rome is in Italy."
 
@@ -62,11 +68,51 @@ def test_timings_read_like_a_sentence():
 def test_the_menu_starts_with_an_embedded_model_and_each_value_means_one(task):
     values = [value for _, value in menu(task)]
     assert len(set(values)) == len(values)
-    assert catalog.by_task(task)[0].embedded
+    assert rows(task)[0].embedded
+    assert rows(task)[0] == catalog.by_task(task)[0]  # the default of the API, and the one whose results are saved
     for value in values:
         model, head = chosen(task, value)
         row = catalog.get(model)
         assert value == choice(row, task, head or row.tasks[task][0])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_menu_goes_family_by_family_behind_what_is_ready(task, monkeypatch):
+    monkeypatch.setattr(catalog, "CHECKPOINTS", catalog.CHECKPOINTS[::-1])
+    order = [family.name for family in catalog.FAMILIES]
+    places = [(not row.embedded, order.index(row.family)) for row in rows(task)]
+    assert places == sorted(places)
+    assert {row.name for row in rows(task)} == {row.name for row in catalog.by_task(task)}
+    for label, value in menu(task):
+        row = catalog.get(chosen(task, value)[0])
+        title, name, *_, size = label.split(" · ")
+        assert (title, name) == (catalog.family(row.family).title, row.name)
+        assert size == ("ready" if row.embedded else f"{row.megabytes:,} MB")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_family_answers_a_task_or_says_why_not(task):
+    here = {row.family for row in rows(task)}
+    reasons = {family.name: why for family, why in absent(task)}
+    assert here | reasons.keys() == {family.name for family in catalog.FAMILIES}
+    assert not here & reasons.keys()
+    for name, why in reasons.items():
+        assert why[0].isupper(), (name, why)
+        assert why.endswith("."), (name, why)
+
+
+def test_every_family_says_what_it_is_and_every_language_has_a_name():
+    for family in catalog.FAMILIES:
+        assert family.about.endswith("."), family.name
+    assert {code for row in catalog.CHECKPOINTS for code in row.languages} <= LANGUAGES.keys()
+
+
+def test_what_is_not_in_a_menu_is_named_with_its_reason():
+    shown = views.absent([("BERT", "BERT predicts masked words."), ("X<b>", "It ${cannot}.")])
+    assert shown.startswith("<details")
+    assert "Not here: <span>BERT</span>, <span>X&lt;b&gt;</span>" in shown
+    assert "<li>BERT predicts masked words.</li><li>X&lt;b&gt;: It " in shown
+    assert "${" not in shown
 
 
 @pytest.mark.parametrize("value", [None, "", "#", "nothing", "/etc/passwd", "bert-base-uncased"])
@@ -88,3 +134,15 @@ def test_examples_say_what_to_look_for():
         for example in examples:
             assert example.hint
             assert len(example.look_for) > 20, (task, example.name)
+
+
+def test_a_model_tells_how_its_heads_mix_the_layers():
+    mix = ScalarMix(3, norm=False)
+    with torch.no_grad():
+        mix.weights.copy_(torch.tensor([0.0, 1.0, 2.0]))
+        mix.gamma.fill_(0.5)
+    heads = {"nli": nn.Sequential(mix, nn.Linear(2, 2)), "plain": nn.Linear(2, 2)}
+    model = Model("m", catalog.FAMILIES[0], None, Network(nn.Identity(), heads), None, {}, "m", "r", LoadReport())
+    ((head, shown),) = model.mixes
+    assert (head, shown.gamma) == ("nli", 0.5)
+    assert shown.weights == pytest.approx((0.0900, 0.2447, 0.6652), abs=1e-4)
