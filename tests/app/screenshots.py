@@ -33,9 +33,8 @@ def main() -> None:
                     page = browser.new_page(viewport={"width": width, "height": height})
                     page.goto(f"{url}?tab={tab.lower()}&__theme={theme}")
                     page.get_by_role("tab", name=tab, selected=True).wait_for()
-                    page.locator(".mz-result:visible").first.wait_for()
-                    if tab == "Models":
-                        page.locator("#models-table tr[data-name]").first.wait_for()
+                    shown = "#models-table tr[data-name]" if tab == "Models" else ".mz-result:visible"
+                    page.locator(shown).first.wait_for()
                     page.wait_for_timeout(300)
                     name = f"-{tab.lower()}-{size}-{theme}" if options.all else "" if size == "desktop" else f"-{size}"
                     page.screenshot(path=options.folder / f"screenshot{name}.png", full_page=options.full)

@@ -287,7 +287,7 @@ def test_fixture_words(tmp_path: Path, parity: Any) -> None:
     words = (FOLDER / "vocab_test.txt").read_text(encoding="utf-8").split("\n")
     with h5py.File(FOLDER / "elmo_token_embeddings.hdf5") as file:
         theirs = torch.from_numpy(file["embedding"][...])
-    ours = model.network.body.words(torch.tensor([model.tokenizer._row(word) for word in words]))  # type: ignore
+    ours = model.network.body.words(torch.tensor([model.tokenizer._row(word) for word in words]))
     parity("elmo fixture words", ours, theirs, reference=FIXTURES)
 
 

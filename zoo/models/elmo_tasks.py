@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class Layers(nn.Module):
 
     def __init__(self, width: int, widths: Sequence[int], closed: bool) -> None:
         super().__init__()
-        self.maps = nn.ModuleList(nn.Linear(a, b) for a, b in zip((width, *widths), widths, strict=False))
+        self.maps = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((width, *widths)))
         self.closed = closed
 
     def forward(self, x: Tensor) -> Tensor:

@@ -189,13 +189,14 @@ def _is_number_with_comma(text: str) -> bool:
 def _piece(data: bytes) -> Piece:
     """One entry. Nearly all are a short text and a score, which is seen at once; others are read field by field."""
     if len(data) >= 7 and data[0] == TEXT and data[1] == len(data) - 7 < 0x80 and data[-5] == SCORE:
-        values: dict[int, int | bytes] = {1: data[2:-5], 2: data[-4:]}
+        text, kind, packed = data[2:-5].decode(), NORMAL, data[-4:]
     else:
         values = dict(_fields(data))
-    text, kind = _bytes(values.get(1, b"")).decode(), values.get(3, NORMAL)
-    (score,) = FLOAT.unpack(_bytes(values.get(2, bytes(4))))
-    if not text or not isinstance(kind, int) or not math.isfinite(score):
-        raise ValueError("a piece without text, type or score")
+        text, kind = _bytes(values.get(1, b"")).decode(), _whole(values.get(3, NORMAL))
+        packed = _bytes(values.get(2, bytes(4)))
+    (score,) = FLOAT.unpack(packed)
+    if not text or not math.isfinite(score):
+        raise ValueError("a piece without text or score")
     return Piece(text, score, kind)
 
 
@@ -225,6 +226,12 @@ def _check_charsmap(data: bytes) -> None:
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
         raise ValueError("a number where text was expected")
+    return value
+
+
+def _whole(value: int | bytes) -> int:
+    if isinstance(value, bytes):
+        raise ValueError("text where a number was expected")
     return value
 
 
