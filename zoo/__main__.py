@@ -98,7 +98,7 @@ def _list(task: str | None, as_json: bool) -> int:
     width = max(len(c.name) for c in rows)
     for c in rows:
         where = "ready" if c.embedded else f"{c.megabytes:,} MB"
-        print(f"{c.name:{width}}  {c.family:5} {where:>8}  {', '.join(c.tasks) or '-':22} {c.source}")
+        print(f"{c.name:{width}}  {c.family:6} {where:>8}  {', '.join(c.tasks) or '-':22} {c.source}")
     return 0
 
 
@@ -160,6 +160,7 @@ def _convert(source: str, folder: Path, shard: float, as_json: bool) -> int:
 
 def _check(source: str, as_json: bool, tensors: bool = True) -> int:
     from zoo import parity
+    from zoo.contracts import CutsWords
     from zoo.opening import load
     from zoo.weights.load import slots
 
@@ -173,9 +174,12 @@ def _check(source: str, as_json: bool, tensors: bool = True) -> int:
         "longest": model.longest,
         "heads": {name: [spec.kind, *spec.labels] for name, spec in model.heads.items()},
     }
+    notes = list(report.notes)
+    if isinstance(model.tokenizer, CutsWords):
+        notes.append(f"words are cut by {model.tokenizer.splitter()}")
     if tensors:
         exactness = str(parity.summary(model.family.name, parity.read()) or "not measured")
-        facts |= {"tensors": report.sources, "dropped": report.dropped, "notes": report.notes, "parity": exactness}
+        facts |= {"tensors": report.sources, "dropped": report.dropped, "notes": notes, "parity": exactness}
     if as_json:
         _print_json(facts)
         return 0
@@ -185,7 +189,7 @@ def _check(source: str, as_json: bool, tensors: bool = True) -> int:
             print(f"{target:48} {shapes[target]!s:16} <- {key}")
         for key, why in report.dropped.items():
             print(f"{'(dropped)':48} {'':16} <- {key}: {why}")
-        for note in report.notes:
+        for note in notes:
             print(f"note: {note}")
     for name, spec in model.heads.items():
         print(f"head {name}: {spec.kind}" + (f" ({', '.join(spec.labels)})" if spec.labels else ""))

@@ -211,6 +211,14 @@ class LayerMix(NamedTuple):
 
 
 @runtime_checkable
+class CutsWords(Protocol):
+    """A tokenizer that cuts words by spaCy where it is installed, else by an expression."""
+
+    def splitter(self) -> str:
+        """Which of the two is in use."""
+
+
+@runtime_checkable
 class MixesLayers(Protocol):
     """A module that reads a learned mix of a body's layers (ELMo); the page shows it."""
 

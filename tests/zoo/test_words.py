@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from zoo.__main__ import main
 from zoo.tokenizers import words
 
 NASTY = (
@@ -85,3 +88,18 @@ def test_with_spacy() -> None:
     text = "Don't go to the U.S.  (e.g. by car) :-)"
     theirs = [word.text for word in spacy.blank("en")(text) if not word.is_space]
     assert [text[begin:end] for begin, end in words.split(text)] == theirs
+
+
+@pytest.mark.parametrize("family", ["elmo", "ulmfit"])
+def test_check_says_which_rules_cut_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without spaCy, answers of these families may be others: who checks a checkpoint is told."""
+    builder = importlib.import_module(f"tests.published.{family}")
+    folder = builder.repository(tmp_path / "model", {"elmo": "nli", "ulmfit": "learner classifier"}[family])
+    for said in (words.splitter(), "a regular expression"):
+        assert main(["check", str(folder)]) == 0
+        assert f"note: words are cut by {said}" in capsys.readouterr().out
+        monkeypatch.setitem(sys.modules, "spacy", None)
+        words._rules.cache_clear()
+    words._rules.cache_clear()

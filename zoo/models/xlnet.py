@@ -21,11 +21,11 @@ from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Network, labels_of, read_fields, require
 from zoo.heads import Classifier, Pooler, RowScores
-from zoo.heads_xlnet import BeamSpan, NextToken
 from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.blocks import FeedForward, PostNormBlock
 from zoo.layers.pooling import last_token
 from zoo.layers.relative import RelativeAttention, View, distances
+from zoo.models.xlnet_heads import BeamSpan, NextToken
 from zoo.tokenizers.sentencepiece import sentencepiece
 from zoo.weights.keymap import Alias, KeyTable, LoadReport, Rename, Rule
 from zoo.weights.layout import Opened

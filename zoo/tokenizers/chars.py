@@ -14,7 +14,7 @@ from pathlib import Path
 
 from zoo.contracts import Encoding, Pieces
 from zoo.tokenizers.template import Template
-from zoo.tokenizers.words import split
+from zoo.tokenizers.words import split, splitter
 
 Row = tuple[int, ...]
 
@@ -90,6 +90,10 @@ class CharacterTokenizer:
         self.vocabulary = len(self._words) or IDS
         self.index = {word: index for index, word in enumerate(self._words)}
         self.end = self.index[END] if generates else None
+
+    def splitter(self) -> str:
+        """By which rules words are cut here."""
+        return splitter()
 
     def pieces(self, text: str) -> Pieces:
         """Cut `text` into words, one row each."""

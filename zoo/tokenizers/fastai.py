@@ -263,6 +263,10 @@ class FastaiTokenizer:
         self.vocabulary = len(self._tokens)
         self.end = self._ids.get("xxbos")  # training text after text taught that the next one begins, never xxeos
 
+    def splitter(self) -> str:
+        """By which rules words are cut here."""
+        return words.splitter()
+
     def pieces(self, text: str) -> Pieces:
         """Cut `text`, without the tokens that begin every text."""
         tokens = cut(text, self._rules)
