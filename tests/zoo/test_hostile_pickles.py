@@ -209,3 +209,14 @@ def test_a_command_inside_a_whole_learner_is_not_run(tmp_path: Path) -> None:
             archive.writestr(part, data)
     load_folder(folder, catalog.FAMILIES)  # the name is a stone like those of fastai, and its call is nothing
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("code", ["X", "\x8d", "\x8e", "\x96"])
+def test_a_text_longer_than_the_file(tmp_path: Path, code: str) -> None:
+    """A pickle that claims bytes without end: none are made room for."""
+    path = tmp_path / "pytorch_model.bin"
+    size = (2**31 - 1).to_bytes(4, "little") if code == "X" else (2**62).to_bytes(8, "little")
+    path.write_bytes(b"\x80\x02" + code.encode("latin-1") + size + b"abc.")
+    with pytest.raises(BadCheckpoint):
+        read_tensors([path])

@@ -135,11 +135,23 @@ def _check_members(members: Iterable[zipfile.ZipInfo], path: Path) -> None:
         raise BadCheckpoint(f"{path} claims to hold {total:,} bytes, more than it has. It is not opened.")
 
 
+class _Within:
+    """A file that is never asked for more bytes than there are: a pickle may claim a text of any length."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        self.file, self.size, self.readline = file, size, file.readline
+
+    def read(self, count: int) -> bytes:
+        """As many bytes, or those that are left."""
+        return bytes(self.file.read(min(count, self.size)))
+
+
 def _check_operations(file: Any, path: Path) -> None:
     """Follow one pickle without running it, keeping of each object only how many tuples it holds and how deep."""
     stack: list[int] = []
     memo: dict[Any, int] = {}
-    for count, (operation, place, _) in enumerate(pickletools.genops(file)):
+    within: Any = _Within(file, path.stat().st_size)
+    for count, (operation, place, _) in enumerate(pickletools.genops(within)):
         name = operation.name
         if count > OPERATIONS:
             raise BadCheckpoint(f"{path} is a pickle of more than {OPERATIONS:,} steps, and no list of tensors.")
