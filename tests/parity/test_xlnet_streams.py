@@ -21,7 +21,8 @@ from tests.published.xlnet import STAND_IN, spiece
 from zoo.contracts import Batch, Encoding, Trace
 from zoo.family import Model
 from zoo.generation import Sampling, generate
-from zoo.models.xlnet import Memory, Prefix, Xlnet
+from zoo.layers.relative import Memory
+from zoo.models.xlnet import Prefix, Xlnet
 
 BI = [name for name, options in SHAPES.items() if options.get("attn_type") != "uni"]
 UNI = [name for name in SHAPES if name not in BI]
@@ -36,7 +37,7 @@ def body(model: Model) -> Xlnet:
 
 def empty(model: Model, texts: int) -> Memory:
     """A memory of nothing."""
-    return Memory.empty(model.config, texts, next(model.network.parameters()))
+    return Memory.empty(model.config.n_layer, model.config.d_model, texts, next(model.network.parameters()))
 
 
 def part(text: Encoding, begin: int, end: int | None = None) -> Encoding:

@@ -7,12 +7,31 @@ M tokens of memory before a text, T tokens of the text, J = M + T of both, Q tok
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from zoo.contracts import Batch, Trace
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The inputs of every layer at the tokens read before: a later text looks back at them. A value."""
+
+    layers: tuple[Tensor, ...]  # each [sum of M, D], text after text
+    lengths: tuple[int, ...]  # B, M of each text
+
+    @staticmethod
+    def empty(layers: int, width: int, texts: int, like: Tensor) -> Memory:
+        """Nothing read yet."""
+        return Memory((like.new_empty(0, width),) * layers, (0,) * texts)
+
+    def grown(self, layer: int, x: Tensor, batch: Batch, most: int | None, reused: int | None) -> list[Tensor]:
+        """One layer's memory, text by text [M, D], with the new rows [N, D]: of each new text the first `reused`, and
+        of all that is remembered the last `most`; None or 0 keeps all."""
+        texts = zip(self.layers[layer].split(list(self.lengths)), batch.split(x), strict=True)
+        return [torch.cat([old, new[: reused or None]])[-most if most else None :].detach() for old, new in texts]
 
 
 @dataclass(frozen=True)
@@ -24,8 +43,30 @@ class View:
     length: int  # T
     memory: int  # M before each
     other: Tensor  # [texts, 1, T, J], whether the token seen is of another segment
-    unseen: Tensor | None  # [1, 1, T, J], what may not be looked at; None if everything may
+    unseen: Tensor | None  # [T, J], what may not be looked at; None if everything may
     asking: Tensor | None = None  # [Q], the tokens of the text that ask; None if all do, in order
+
+    @staticmethod
+    def of(
+        batch: Batch, first: int, texts: int, past: int = 0, unseen: Tensor | None = None, asking: Tensor | None = None
+    ) -> View:
+        """`texts` texts from `first` on after `past` tokens of memory, which all see; `unseen` [T, T] of the texts."""
+        start, length = batch.starts[first], batch.lengths[first]
+        segments = batch.segments[start : start + texts * length].view(texts, length)  # [texts, T]
+        seen = nn.functional.pad(segments, (past, 0))  # [texts, J]: memories are of segment 0
+        other = (segments[:, :, None] != seen[:, None])[:, None]  # [texts, 1, T, J]
+        if unseen is not None:
+            unseen = nn.functional.pad(unseen, (past, 0))  # [T, J]
+        return View(texts, start, length, past, other, unseen, asking)
+
+    def back_only(self, same_length: bool) -> View:
+        """The same without a look ahead; with `same_length` as many tokens back for all, as far as memory reaches."""
+        token = torch.arange(self.length, device=self.other.device)[:, None]
+        looked_at = torch.arange(self.memory + self.length, device=self.other.device)
+        hidden = looked_at > token + self.memory  # [T, J]
+        if same_length:
+            hidden = hidden | (looked_at < token)
+        return replace(self, unseen=hidden if self.unseen is None else hidden | self.unseen)
 
     @property
     def rows(self) -> int:

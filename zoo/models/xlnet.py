@@ -24,7 +24,7 @@ from zoo.heads import Classifier, Pooler, RowScores
 from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.blocks import FeedForward, PostNormBlock
 from zoo.layers.pooling import last_token
-from zoo.layers.relative import RelativeAttention, View, distances
+from zoo.layers.relative import Memory, RelativeAttention, View, distances
 from zoo.models.xlnet_heads import BeamSpan, NextToken
 from zoo.tokenizers.sentencepiece import sentencepiece
 from zoo.weights.keymap import Alias, KeyTable, LoadReport, Rename, Rule
@@ -87,19 +87,6 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> XlnetConfig:
     if config.d_model % 2:
         raise BadCheckpoint(f"config.json: d_model is {config.d_model}; half of it are sines, so it must be even.")
     return config
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The inputs of every layer at the tokens read before: a later text looks back at them. A value."""
-
-    layers: tuple[Tensor, ...]  # each [sum of M, D], text after text
-    lengths: tuple[int, ...]  # B, M of each text
-
-    @staticmethod
-    def empty(config: XlnetConfig, texts: int, like: Tensor) -> Memory:
-        """Nothing read yet."""
-        return Memory((like.new_empty(0, config.d_model),) * config.n_layer, (0,) * texts)
 
 
 @dataclass(frozen=True)
@@ -196,29 +183,10 @@ class Xlnet(nn.Module):
             mask[:, -1] = True
         return Hidden(self.permuted(whole, unseen, [[len(text)] for text in ids]).query, Prefix(ids))
 
-    def _view(
-        self,
-        batch: Batch,
-        first: int,
-        count: int,
-        past: int = 0,
-        unseen: Tensor | None = None,
-        asking: Tensor | None = None,
-    ) -> View:
+    def _view(self, batch: Batch, first: int, count: int, *more: Any) -> View:
         """What the tokens of `count` texts from `first` on, all of equal length, may look at."""
-        start, length, device = batch.starts[first], batch.lengths[first], batch.ids.device
-        segments = batch.segments[start : start + count * length].view(count, length)  # [count, T]
-        seen = nn.functional.pad(segments, (past, 0))  # [count, J]: memories are of segment 0
-        other = (segments[:, :, None] != seen[:, None])[:, None]  # [count, 1, T, J]
-        if unseen is not None:
-            unseen = nn.functional.pad(unseen, (past, 0))  # [T, J]: memories are always seen
-        if self.config.attn_type == "uni":
-            token, looked_at = torch.arange(length, device=device)[:, None], torch.arange(past + length, device=device)
-            ahead = looked_at > token + past
-            if self.config.same_length:  # as many tokens back for all, as far as the memory reaches
-                ahead = ahead | (looked_at < token)
-            unseen = ahead if unseen is None else ahead | unseen
-        return View(count, start, length, past, other, unseen, asking)
+        view = View.of(batch, first, count, *more)
+        return view.back_only(self.config.same_length) if self.config.attn_type == "uni" else view
 
     def _run(
         self, batch: Batch, content: Sequence[View], query: Sequence[View], memory: Memory | None, trace: Trace | None
@@ -233,7 +201,7 @@ class Xlnet(nn.Module):
         for index, block in enumerate(self.blocks):
             old = memory.layers[index] if memory is not None else None
             if memory is not None:
-                kept = self._remember(memory, index, x, batch)
+                kept = memory.grown(index, x, batch, config.mem_len, config.reuse_len)
                 layers.append(torch.cat(kept))
                 lengths = tuple(map(len, kept))
             if trace is not None:
@@ -248,12 +216,6 @@ class Xlnet(nn.Module):
             trace.layers.extend([x, g] if query else [x])
         grown = Memory(tuple(layers), lengths) if memory is not None else None
         return Streams(self.dropout(x), self.dropout(g), grown)
-
-    def _remember(self, memory: Memory, layer: int, x: Tensor, batch: Batch) -> list[Tensor]:
-        """The memory of one layer, text by text [M, D], with what is kept of the new rows [N, D]."""
-        most, reused = self.config.mem_len or None, self.config.reuse_len or None
-        texts = zip(memory.layers[layer].split(list(memory.lengths)), batch.split(x), strict=True)
-        return [torch.cat([old, new[:reused]])[-most if most else None :].detach() for old, new in texts]
 
 
 def build(config: XlnetConfig, heads: Mapping[str, HeadSpec]) -> Network:
