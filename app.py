@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="address to listen on")
     options.add_argument("--port", type=int, help="port to listen on (the first free one from 7860)")
     options.add_argument("--share", choices=("no", "yes"), default="no", help="make a public link through gradio.live")
+    options.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a checkpoint folder of your own to offer; may be given again (ZOO_MODELS names some, too)",
+    )
     options.add_argument("--memory-mb", type=int, help="memory that models may take (half of the machine's)")
     return options
 
@@ -34,6 +42,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until interrupted."""
     options = parser().parse_args(arguments)
+    from zoo import own
+    from zoo.errors import ZooError
+
+    try:
+        for folder in own.folders(options.model):
+            own.add(folder)
+    except ZooError as error:
+        sys.exit(error.message)
     demo = build_app(_engine(options.memory_mb))  # gradio must be imported after its settings, which tasks.tabs makes
     from tasks.tabs.page import launch_options
 

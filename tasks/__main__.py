@@ -1,7 +1,9 @@
 """`python -m tasks run TASK ...` answers one input, `python -m tasks eval TASK ...` scores a file of labelled rows,
-`python -m tasks figures` measures the shipped checkpoints.
+`python -m tasks eval --all` measures every small model on every task, `python -m tasks figures` writes what it
+measured into README and cards, `python -m tasks sizes` counts bytes.
 
-JSON alone goes to stdout, progress to stderr. A user's mistake gives exit code 2 and, with --json, one JSON object.
+JSON alone goes to stdout (of `eval --all` tables), progress to stderr. A user's mistake gives exit code 2 and, with
+--json, one JSON object.
 """
 
 from __future__ import annotations
@@ -13,7 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from zoo.errors import BadParameter, InputEmpty, ZooError
+from zoo.errors import BadData, BadParameter, InputEmpty, ZooError
+
+LANGUAGE = "bits"  # what `eval` can score beside the tasks
+BASELINES = "baselines"  # stands among models for all simple methods
+HELP = "See `python -m tasks eval --help`."
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,8 +46,9 @@ def parser() -> argparse.ArgumentParser:
     qa.add_argument("--context", help="the passage; - or nothing reads standard input")
     classify = kinds.add_parser("classify", help="label a text")
     classify.add_argument("--text", help="the text; - or nothing reads standard input")
-    evaluate = commands.add_parser("eval", help="score a file of labelled rows")
-    scored = evaluate.add_subparsers(dest="task", required=True, parser_class=Parser)
+    evaluate = commands.add_parser("eval", help="score a file of labelled rows, or with --all everything")
+    _everything(evaluate)
+    scored = evaluate.add_subparsers(dest="task", parser_class=Parser)
     for name in kinds.choices:
         scored.add_parser(name)
     for name, one in kinds.choices.items():
@@ -53,15 +60,37 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--data", type=Path, required=True, help=".jsonl or SQuAD .json; plain, .gz or .xz")
         one.add_argument("--limit", type=int, help="read only the first rows")
         one.add_argument("--predictions", type=Path, help="write each row with its answer to this .jsonl")
+        one.add_argument("--worst", type=int, default=0, metavar="N", help="add the N rows most surely answered wrong")
         one.add_argument(
             "--label-map", action="append", default=[], metavar="FILE=MODEL", help="rename a label of the file"
         )
         _common(name, one)
-    figures = commands.add_parser("figures", help="measure the shipped checkpoints and write their cards")
-    figures.add_argument("--model", action="append", help="only this one; may be given again")
-    figures.add_argument("--data", type=Path, help="the folder with the data sets; without it only write the pages")
-    figures.add_argument("--heldout", type=Path, help="the folder that `python -m zoo heldout` wrote")
+    bits = scored.add_parser(LANGUAGE, help="bits per byte of a text to a language model")
+    bits.add_argument("--model", required=True, help="catalog name, owner/name[@revision] of the Hub, or a folder")
+    bits.add_argument("--head", help="which head answers, where a model has several")
+    bits.add_argument("--data", type=Path, required=True, help=".txt, or .jsonl of {text}; plain, .gz or .xz")
+    bits.add_argument("--limit", type=int, help="read only the first texts")
+    commands.add_parser("figures", help="write results.csv into README and cards")
+    commands.add_parser("sizes", help="bytes of the repository, of each checkpoint, and files that are too large")
     return top
+
+
+def _everything(one: argparse.ArgumentParser) -> None:
+    """Options of `eval --all`, under names of their own: a task has options that are called the same."""
+    one.add_argument("--all", dest="every", action="store_true", help="every small model on every task, into a table")
+    one.add_argument(
+        "--models", dest="every_models", nargs="+", default=[], metavar="MODEL",
+        help="only these: names, folders, or `baselines`; by default all that ship, and the baselines",
+    )  # fmt: skip
+    one.add_argument("--against", dest="every_against", nargs="+", default=[], metavar="FOLDER",
+                     help="for each of --models the same weights before rounding, to see what int8 costs")  # fmt: skip
+    one.add_argument(
+        "--data", dest="every_data", type=Path, help="the folder of data sets; without it nothing is measured"
+    )
+    one.add_argument("--heldout", dest="every_heldout", type=Path, help="what `python -m zoo heldout` wrote")
+    one.add_argument("--limit", dest="every_limit", type=int, default=0, help="only the first rows of each file")
+    one.add_argument("--out", dest="every_out", type=Path, help="the .csv; that of the shipped checkpoints by default")
+    one.add_argument("--again", dest="every_again", action="store_true", help="also what is measured already")
 
 
 def _common(task: str, one: argparse.ArgumentParser) -> None:
@@ -86,13 +115,21 @@ def _common(task: str, one: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    as_json = "--json" in arguments or arguments[:1] == ["eval"]
+    as_json = "--json" in arguments or (arguments[:1] == ["eval"] and "--all" not in arguments)
     try:
         options = vars(parser().parse_args(arguments))
         command = options.pop("command")
-        if command == "figures":
-            return _figures(**options)
-        task, model = options.pop("task"), options.pop("model")
+        if command in ("figures", "sizes"):
+            return _figures() if command == "figures" else _sizes()
+        every = {name: options.pop(name) for name in list(options) if name.startswith("every")}
+        task = options.pop("task")
+        if command == "eval":
+            _check_eval(task, every)
+        if every.get("every"):
+            return _evaluate_all(every)
+        model = options.pop("model")
+        if task == LANGUAGE:
+            return _bits(model, **options)
         return _run(task, model, options) if command == "run" else _evaluate(task, model, options)
     except BrokenPipeError:  # the reader has seen enough, as in `... | head`
         sys.stderr.close()
@@ -133,13 +170,13 @@ def _run(task: str, model: str, options: dict[str, Any]) -> int:
 def _evaluate(task: str, model: str, options: dict[str, Any]) -> int:
     from tqdm import tqdm
 
-    from tasks.evaluate import evaluate
+    from tasks.evaluate import evaluate, worst
     from zoo import Engine
 
     label_map = dict(_pair(text) for text in options.pop("label_map"))
-    target = options.pop("predictions")
+    target, most = options.pop("predictions"), options.pop("worst")
+    said: list[dict[str, Any]] = []
     with tqdm(unit="row", file=sys.stderr) as bar:
-        lines: list[str] = []
         made = evaluate(
             Engine(progress=True),
             task,
@@ -147,29 +184,91 @@ def _evaluate(task: str, model: str, options: dict[str, Any]) -> int:
             options.pop("data"),
             label_map=label_map,
             progress=bar.update,
-            predictions=lambda row: lines.append(json.dumps(row, ensure_ascii=False)),
+            predictions=said.append,
             **options,
         )
     if target is not None:
-        target.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in said]
+        target.write_text("".join(lines), encoding="utf-8")
+    if most:
+        made["worst"] = worst(said, most)
     print(json.dumps(made, ensure_ascii=False))
     return 0
 
 
-def _figures(model: list[str] | None, data: Path | None, heldout: Path | None) -> int:
-    from tasks import cards
+def _check_eval(task: str | None, every: dict[str, Any]) -> None:
+    """Options of --all and those of a task do not go together."""
+    given = [f"--{name.removeprefix('every_')}" for name, value in every.items() if name != "every" and value]
+    if every["every"] and task:
+        raise BadParameter(f"--all measures every task; leave out {task!r}.")
+    if not every["every"] and task is None:
+        raise BadParameter(f"Name a task, or give --all. {HELP}")
+    if not every["every"] and given:
+        raise BadParameter(f"{', '.join(given)} stands before {task!r}: options of a task come after it. {HELP}")
+
+
+def _bits(model: str, head: str | None, data: Path, limit: int | None) -> int:
+    from tqdm import tqdm
+
+    from tasks import bits
     from zoo import Engine
 
-    chosen = model or list(cards.MEASURES)
-    strange = [name for name in chosen if name not in cards.MEASURES]
-    if strange:
-        raise BadParameter(f"{', '.join(strange)} is not shipped; choose from {', '.join(cards.MEASURES)}.")
-    if data is not None:
-        found = cards.measure(chosen, data, heldout or data, Engine(), lambda line: print(line, file=sys.stderr))
-        for name, rows in found.items():
-            cards.save(name, rows)
-            print(cards.table(cards.read(name), commands=True))
+    with tqdm(unit="token", unit_scale=True, file=sys.stderr) as bar:
+        texts = bits.texts_of(data)[:limit]
+        if not texts:
+            raise BadData(f"{data} has no text.")
+        charged = bits.charge(Engine(progress=True).model(model), texts, head, bar.update)
+    metrics = {"bits_per_byte": round(bits.ratio(charged), 4), "bytes": sum(one.bytes for one in charged)}
+    print(json.dumps({"task": LANGUAGE, "model": model, "data": data.name, "rows": len(texts), "metrics": metrics}))
+    return 0
+
+
+def _evaluate_all(every: dict[str, Any]) -> int:
+    from tqdm import tqdm
+
+    from tasks import cards, figures, measures, sizes
+    from zoo import catalog
+
+    names = every["every_models"] or [*(row.name for row in catalog.CHECKPOINTS if row.embedded), BASELINES]
+    against, limit, out = every["every_against"], every["every_limit"], every["every_out"] or figures.FILE
+    models = tuple(name for name in names if name != BASELINES)
+    if against and len(against) != len(models):
+        raise BadParameter(f"--against needs a folder for each of the {len(models)} models; {len(against)} are given.")
+    if limit and out == figures.FILE:
+        raise BadParameter("--limit needs --out: the figures that ship are of whole files.")
+    data = every["every_data"]
+    if data is None:
+        print(cards.report(figures.read(out)))
+        return 0
+    asked = measures.Asked(
+        models, data, every["every_heldout"] or data, out, tuple(against), limit, every["every_again"],
+        BASELINES in names,
+    )  # fmt: skip
+    with tqdm(unit="", unit_scale=True, file=sys.stderr) as bar:
+
+        def begin(title: str, rows: int) -> None:
+            bar.set_description(title)
+            bar.reset(rows or None)
+
+        rows = measures.run(asked, measures.Watcher(begin, bar.update))
+    print(cards.report(rows))
+    if out == figures.FILE:
+        cards.write_pages()
+        print("\n" + sizes.report())
+    return 0
+
+
+def _figures() -> int:
+    from tasks import cards
+
     cards.write_pages()
+    return 0
+
+
+def _sizes() -> int:
+    from tasks import sizes
+
+    print(sizes.report())
     return 0
 
 

@@ -6,10 +6,13 @@ JSON, {document, summary}. A row with a `title` has it put before its text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tasks import classify, nli, qa, summarize
 from tasks.results import Result
@@ -18,6 +21,7 @@ from zoo.errors import BadData, BadParameter, MissingPackage
 from zoo.rows import read_rows
 
 CHUNK = 256  # rows handed to the engine at once, so that equal lengths meet
+SHOWN = 240  # characters of a text among the worst rows
 
 Row = Mapping[str, Any]
 
@@ -37,7 +41,7 @@ class Job:
 
     def gold(self) -> list[str]:
         """The rows' labels in the words of the model."""
-        labels = (_field(row, "label", i) for i, row in enumerate(self.rows))
+        labels = (field(row, "label", i) for i, row in enumerate(self.rows))
         return [self.label_map.get(label, label) for label in labels]
 
     def ask(self, items: Sequence[Any], run: Callable[[list[Any]], list[Result]]) -> list[Result]:
@@ -49,10 +53,25 @@ class Job:
             self.progress(len(part))
         return results
 
-    def tell(self, result: Result, **row: Any) -> None:
-        """Report one row with its answer."""
+    def tell(self, result: Result, points: float, **row: Any) -> None:
+        """Report one row with its answer, its points from 0 to 100, and the probabilities of labels or of spans."""
         scores = {s.label: round(s.score, 4) for s in result.scores}
-        self.predictions(row | {"answer": result.answer, "scores": scores})
+        scores |= {span.text: round(span.score, 4) for span in reversed(result.spans)}
+        self.predictions(row | {"answer": result.answer, "scores": scores, "points": round(points, 2)})
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came out: for each metric the points of every row, 0 to 100, and how long the rows took."""
+
+    points: Mapping[str, np.ndarray]  # metric -> [rows]
+    metrics: Mapping[str, float]  # all rows together
+    seconds: tuple[float, ...] = ()  # of each row, where rows are answered one at a time
+
+    @property
+    def rows(self) -> int:
+        """How many rows were scored."""
+        return len(next(iter(self.points.values())))
 
 
 def evaluate(
@@ -70,103 +89,144 @@ def evaluate(
     """Run a task over a file: {"task", "model", "data", "rows", "metrics"} with metrics in percent.
 
     `label_map` renames the labels of the file to those of the model. `progress` is told how many rows are done,
-    `predictions` each row's answer. Raises BadData for a row that lacks what the task needs, MissingPackage.
+    `predictions` each row's answer with its points. Raises BadData for a row that lacks what the task needs,
+    MissingPackage.
     """
-    rows = list(_take(read_rows(data), limit))
+    scored = score(engine, task, model, data, head, limit, label_map, progress, predictions, **options)
+    rounded = {name: round(float(value), 2) for name, value in scored.metrics.items()}
+    return {"task": task, "model": model, "data": data.name, "rows": scored.rows, "metrics": rounded}
+
+
+def score(
+    engine: Engine,
+    task: str,
+    model: str,
+    data: Path,
+    head: str | None = None,
+    limit: int | None = None,
+    label_map: Mapping[str, str] | None = None,
+    progress: Callable[[int], object] = lambda rows: None,
+    predictions: Callable[[dict[str, Any]], object] = lambda row: None,
+    **options: Any,
+) -> Scored:
+    """As `evaluate`, with the points of every row, for intervals."""
+    rows = first_rows(data, limit)
+    scorer = {"nli": _nli, "classify": _classify, "qa": _qa, "summarize": _summarize}[task]
+    return scorer(Job(engine, model, head, rows, label_map or {}, options, progress, predictions))
+
+
+def first_rows(data: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """The rows of a file, at most `limit`. Raises BadData when there are none."""
+    rows = list(islice(read_rows(data), limit))
     if not rows:
         raise BadData(f"{data} has no rows.")
-    scorer = {"nli": _nli, "classify": _classify, "qa": _qa, "summarize": _summarize}[task]
-    metrics = scorer(Job(engine, model, head, rows, label_map or {}, options, progress, predictions))
-    rounded = {name: round(float(value), 2) for name, value in metrics.items()}
-    return {"task": task, "model": model, "data": data.name, "rows": len(rows), "metrics": rounded}
+    return rows
 
 
-def baseline_lead(data: Path, limit: int | None = None) -> dict[str, float]:
-    """ROUGE of each document's own first sentence: what a summarizer has to beat."""
-    from zoo.training.text import first_sentence
+def worst(said: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Of the rows that `predictions` was told, those most surely wrong: fewest points, then highest probability.
 
-    rows = list(_take(read_rows(data), limit))
-    return _rouge(
-        [(_field(r, "document", i), first_sentence(r["document"]), _summary(r, i)) for i, r in enumerate(rows)]
-    )
+    Long texts are shortened to their beginning.
+    """
+    wrong = [row for row in said if row["points"] < 50]
+    wrong.sort(key=lambda row: (row["points"], -max(row["scores"].values(), default=0.0)))
+    return [{name: _short(value) for name, value in row.items()} for row in wrong[:most]]
 
 
-def _nli(job: Job) -> dict[str, float]:
+def _short(value: Any) -> Any:
+    return value[:SHOWN] + " ..." if isinstance(value, str) and len(value) > SHOWN else value
+
+
+def _nli(job: Job) -> Scored:
     gold = job.gold()
-    pairs = [(_field(row, "premise", i), _field(row, "hypothesis", i)) for i, row in enumerate(job.rows)]
+    pairs = [(field(row, "premise", i), field(row, "hypothesis", i)) for i, row in enumerate(job.rows)]
     found = job.ask(pairs, lambda part: nli.run_many(job.engine, job.model, part, job.head))
     for (premise, hypothesis), result, label in zip(pairs, found, gold, strict=True):
-        job.tell(result, premise=premise, hypothesis=hypothesis, label=label)
+        job.tell(result, 100.0 * (result.answer == label), premise=premise, hypothesis=hypothesis, label=label)
     return _classification(gold, found)
 
 
-def _classify(job: Job) -> dict[str, float]:
+def _classify(job: Job) -> Scored:
     gold = job.gold()
     texts = [titled(row, i) for i, row in enumerate(job.rows)]
     found = job.ask(texts, lambda part: classify.run_many(job.engine, job.model, part, job.head))
     for text, result, label in zip(texts, found, gold, strict=True):
-        job.tell(result, text=text, label=label)
+        job.tell(result, 100.0 * (result.answer == label), text=text, label=label)
     return _classification(gold, found)
 
 
-def _qa(job: Job) -> dict[str, float]:
-    squad = _needs("torchmetrics", lambda: __import__("torchmetrics.text", fromlist=["SQuAD"])).SQuAD()
-    pairs, answers = [], []
-    for i, row in enumerate(job.rows):
-        pairs.append((_field(row, "question", i), _field(row, "context", i)))
-        given = row.get("answers")
-        if not isinstance(given, Mapping) or not isinstance(given.get("text"), list):
-            raise BadData(f"Row {i + 1} has no answers of the form {{text: [...], answer_start: [...]}}.")
-        answers.append(given)
+def _qa(job: Job) -> Scored:
+    pairs = [(field(row, "question", i), field(row, "context", i)) for i, row in enumerate(job.rows)]
+    answers = [answers_of(row, i) for i, row in enumerate(job.rows)]
     settings = dict(job.options)
     if settings.get("allow_no_answer") is None:  # by the file: does it hold questions without an answer?
-        settings["allow_no_answer"] = any(not given["text"] for given in answers)
+        settings["allow_no_answer"] = any(not texts for texts in answers)
     options = qa.Options(**settings)
     found = job.ask(pairs, lambda part: qa.run_many(job.engine, job.model, part, job.head, options))
-    for i, ((question, context), result, given) in enumerate(zip(pairs, found, answers, strict=True)):
-        texts = given["text"] or [""]  # SQuAD 2.0 counts an empty answer as right when the passage holds none
-        starts = given.get("answer_start") or [0] * len(texts)
-        squad.update(
-            [{"prediction_text": result.answer, "id": str(i)}],
-            [{"answers": {"text": texts, "answer_start": starts}, "id": str(i)}],
-        )
-        job.tell(result, question=question, context=context, answers=texts)
-    scores = squad.compute()
-    return {"exact_match": scores["exact_match"], "f1": scores["f1"]}
+    scored = squad([result.answer for result in found], answers)
+    for (question, context), result, texts, f1 in zip(pairs, found, answers, scored.points["f1"], strict=True):
+        job.tell(result, float(f1), question=question, context=context, answers=texts)
+    return scored
 
 
-def _summarize(job: Job) -> dict[str, float]:
-    triples = []
+def _summarize(job: Job) -> Scored:
+    said, wanted, seconds = [], [], []
     for i, row in enumerate(job.rows):
-        document, wanted = _field(row, "document", i), _summary(row, i)
+        document, summary = field(row, "document", i), summary_of(row, i)
         result = summarize.run(job.engine, job.model, document, job.head, **job.options)
-        triples.append((document, result.answer, wanted))
-        job.tell(result, document=document, summary=wanted)
+        said.append(result.answer)
+        wanted.append(summary)
+        seconds.append(result.timings.get("total", 0.0))
+        (points,) = rouge(said[-1:], wanted[-1:]).points["rougeL"]
+        job.tell(result, float(points), document=document, summary=summary)
         job.progress(1)
-    return _rouge(triples)
+    return rouge(said, wanted, tuple(seconds))
+
+
+def squad(said: Sequence[str], answers: Sequence[Sequence[str]]) -> Scored:
+    """Exact match and F1 of SQuAD's own script, of each row; no answers at all mean that "" is right."""
+    library = needs("torchmetrics", lambda: __import__("torchmetrics.functional.text", fromlist=["squad"]))
+    rows = []
+    for one, texts in zip(said, answers, strict=True):
+        given = {"text": list(texts) or [""], "answer_start": [0] * max(1, len(texts))}
+        rows.append(library.squad({"prediction_text": one, "id": ""}, {"answers": given, "id": ""}))
+    return _scored({name: [float(row[name]) for row in rows] for name in ("exact_match", "f1")})
+
+
+def rouge(said: Sequence[str], wanted: Sequence[str | list[str]], seconds: tuple[float, ...] = ()) -> Scored:
+    """F-measure with stemming, of each row; with several references the best one counts."""
+    library = needs("rouge_score", lambda: __import__("rouge_score.rouge_scorer", fromlist=["RougeScorer"]))
+    names = ("rouge1", "rouge2", "rougeL")
+    scorer = library.RougeScorer(names, use_stemmer=True)
+    rows = [
+        scorer.score_multi(references if isinstance(references, list) else [references], one)
+        for one, references in zip(said, wanted, strict=True)
+    ]
+    return _scored({name: [100 * row[name].fmeasure for row in rows] for name in names}, seconds)
+
+
+def _scored(points: Mapping[str, Sequence[float]], seconds: tuple[float, ...] = ()) -> Scored:
+    """Metrics that are means over rows."""
+    arrays = {name: np.asarray(values, dtype=float) for name, values in points.items()}
+    return Scored(arrays, {name: float(values.mean()) for name, values in arrays.items()}, seconds)
+
+
+def answers_of(row: Row, index: int) -> list[str]:
+    """The texts of the right answers; none where the passage holds none."""
+    given = row.get("answers")
+    if not isinstance(given, Mapping) or not isinstance(given.get("text"), list):
+        raise BadData(f"Row {index + 1} has no answers of the form {{text: [...], answer_start: [...]}}.")
+    return list(given["text"])
 
 
 def titled(row: Row, index: int) -> str:
     """The text of a row, after its title when it has one."""
-    text = _field(row, "text", index)
+    text = field(row, "text", index)
     return f"{row['title']} {text}" if row.get("title") else text
 
 
-def _rouge(triples: Sequence[tuple[str, str, Any]]) -> dict[str, float]:
-    """Mean F-measure with stemming; with several references the best one counts."""
-    library = _needs("rouge_score", lambda: __import__("rouge_score.rouge_scorer", fromlist=["RougeScorer"]))
-    names = ("rouge1", "rouge2", "rougeL")
-    scorer = library.RougeScorer(names, use_stemmer=True)
-    totals = dict.fromkeys(names, 0.0)
-    for _, said, wanted in triples:
-        references = wanted if isinstance(wanted, list) else [wanted]
-        for name, score in scorer.score_multi(references, said).items():
-            totals[name] += 100 * score.fmeasure / len(triples)
-    return totals
-
-
-def _classification(gold: Sequence[str], found: Sequence[Result]) -> dict[str, float]:
-    metrics = _needs("sklearn", lambda: __import__("sklearn.metrics", fromlist=["f1_score"]))
+def _classification(gold: Sequence[str], found: Sequence[Result]) -> Scored:
+    metrics = needs("sklearn", lambda: __import__("sklearn.metrics", fromlist=["f1_score"]))
     said, labels = [result.answer for result in found], {score.label for score in found[0].scores}
     strange = sorted(set(gold) - labels)
     if strange:
@@ -175,20 +235,13 @@ def _classification(gold: Sequence[str], found: Sequence[Result]) -> dict[str, f
             f"The model has: {', '.join(sorted(labels))}. "
             "Rename them with --label-map FILE=MODEL, or choose another --head.",
         )
-    return {
-        "accuracy": 100 * metrics.accuracy_score(gold, said),
-        "macro_f1": 100 * metrics.f1_score(gold, said, average="macro", labels=sorted(labels), zero_division=0),
-    }
+    right = _scored({"accuracy": [100.0 * (one == label) for one, label in zip(said, gold, strict=True)]})
+    macro = 100 * metrics.f1_score(gold, said, average="macro", labels=sorted(labels), zero_division=0)
+    return Scored(right.points, {**right.metrics, "macro_f1": macro})
 
 
-def _take(rows: Iterator[dict[str, Any]], limit: int | None) -> Iterator[dict[str, Any]]:
-    for index, row in enumerate(rows):
-        if limit is not None and index >= limit:
-            return
-        yield row
-
-
-def _field(row: Row, name: str, index: int) -> str:
+def field(row: Row, name: str, index: int) -> str:
+    """A text of a row. Raises BadData when it has none of that name."""
     value = row.get(name)
     if not isinstance(value, str):
         has = ", ".join(row) or "nothing"
@@ -196,14 +249,16 @@ def _field(row: Row, name: str, index: int) -> str:
     return value
 
 
-def _summary(row: Row, index: int) -> Any:
+def summary_of(row: Row, index: int) -> str | list[str]:
+    """The summary of a row, or its list of them."""
     value = row.get("summary")
     if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
         return value
-    return _field(row, "summary", index)
+    return field(row, "summary", index)
 
 
-def _needs(package: str, load: Callable[[], Any]) -> Any:
+def needs(package: str, load: Callable[[], Any]) -> Any:
+    """What `load` imports. Raises MissingPackage."""
     try:
         return load()
     except ImportError:

@@ -7,7 +7,8 @@ print(model.report.sources, model.revision)
 
 from __future__ import annotations
 
-from zoo.catalog import CHECKPOINTS, Checkpoint
+from zoo import catalog
+from zoo.catalog import Checkpoint
 from zoo.engine import Engine
 from zoo.errors import ZooError
 from zoo.family import Model
@@ -19,4 +20,4 @@ __version__ = "0.1.0"
 
 def models() -> tuple[Checkpoint, ...]:
     """The rows of the catalog, embedded checkpoints first."""
-    return CHECKPOINTS
+    return catalog.CHECKPOINTS

@@ -48,9 +48,13 @@ def parser() -> argparse.ArgumentParser:
     convert.add_argument("folder", type=Path, help="a folder that does not exist yet")
     convert.add_argument("--shard", type=float, default=5.0, metavar="GB", help="largest weight file; 5 by default")
     convert.add_argument("--json", dest="as_json", action="store_true")
-    train = commands.add_parser("train", help="run a recipe of zoo/training/")
-    train.add_argument("recipe", help="bert-mini or gpt-mini")
-    train.add_argument("--data", type=Path, required=True, help="the folder with the recipe's data sets")
+    train = commands.add_parser("train", help="run a recipe of zoo/training/, on your own data or on the zoo's")
+    train.add_argument("recipe", nargs="?", help="its name; left out, all recipes are listed")
+    train.add_argument("--list", dest="listed", action="store_true", help="all recipes with a line on each")
+    train.add_argument("--data", type=Path, help="a file of yours, or the folder with the recipe's data sets")
+    train.add_argument("--dev", type=Path, help="rows to watch by; a part of --data is split off for that otherwise")
+    train.add_argument("--from", dest="source", default="", metavar="CHECKPOINT", help=f"go on from it: {SOURCE}")
+    train.add_argument("--soft", type=Path, help="learn from a teacher too: the --out of the recipe soft-labels")
     train.add_argument(
         "--out", type=Path, help="where snapshots, the log and the checkpoint go; runs/RECIPE by default"
     )
@@ -59,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="", help="cuda or cpu; the GPU when there is one")
     train.add_argument("--threads", type=int, help="processor threads to use")
     train.add_argument("--scale", type=float, default=1.0, help="part of the recipe's steps; 0.01 for a quick look")
+    train.add_argument("--tiny", action="store_true", help="a network of toy size, to see a recipe work in seconds")
     parity = commands.add_parser("parity", help="run the tests against the originals and print the worst differences")
     parity.add_argument("--saved", action="store_true", help="measure nothing: the table that --save kept")
     parity.add_argument("--save", action="store_true", help="keep the table in zoo/parity.json and in README.md")
@@ -202,38 +207,17 @@ def _check(source: str, as_json: bool, tensors: bool = True) -> int:
     return 0
 
 
-def _train(
-    recipe: str,
-    data: Path,
-    out: Path | None,
-    seed: int,
-    resume: bool,
-    device: str,
-    threads: int | None,
-    scale: float,
-) -> int:
-    import torch
+def _train(recipe: str | None, listed: bool, **options: Any) -> int:
+    from zoo.training import command
 
-    from zoo.training.recipes import RECIPES, Run
-
-    if recipe not in RECIPES:
-        raise BadParameter(f"{recipe!r} is no recipe; choose from {', '.join(RECIPES)}.")
-    if not data.is_dir():
-        raise BadParameter(f"--data {data} is no folder. Give the one with the recipe's data sets.")
-    if not 0 < scale <= 100:
-        raise BadParameter(f"--scale is {scale}; it must be above 0 and at most 100.")
-    if threads:
-        torch.set_num_threads(threads)
-    run = Run(
-        data,
-        out or Path("runs") / recipe,
-        seed,
-        resume,
-        device or ("cuda" if torch.cuda.is_available() else "cpu"),
-        scale,
-    )
-    scores = RECIPES[recipe](run)
-    print(f"{recipe}: " + ", ".join(f"{k} {v:.2f}" for k, v in scores.items()) + f"; checkpoint in {run.checkpoint}")
+    if recipe is None or listed:
+        print(command.listing())
+        return 0
+    try:
+        print(command.train(command.Asked(recipe=recipe, **options)))
+    except KeyboardInterrupt:
+        print("Stopped. The same command with --resume goes on from the last snapshot.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -6,10 +6,10 @@ checkpoint for a task because its row names the task, and only if the family has
 
 from __future__ import annotations
 
-import json
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from zoo.errors import UnknownModel, did_you_mean
@@ -17,6 +17,7 @@ from zoo.family import Family
 from zoo.models import bert, elmo, gpt, gpt2, ulmfit, xlnet
 
 EMBEDDED = Path(__file__).parent / "checkpoints"
+RESULTS = EMBEDDED / "results.csv"  # written by `python -m tasks eval --all`
 FAMILIES: tuple[Family, ...] = (elmo.FAMILY, ulmfit.FAMILY, gpt.FAMILY, bert.FAMILY, gpt2.FAMILY, xlnet.FAMILY)
 
 NLI_TEXTATTACK = ("contradiction", "entailment", "neutral")  # its label ids are not GLUE's
@@ -43,15 +44,24 @@ class Checkpoint:
     embedded: bool = False
     unanswerable: bool = False  # its span head was trained to say that a passage has no answer
     paper: str = ""  # of the checkpoint, where it is not that of its family
+    own: bool = False  # a folder of the user's, given when the program was started
 
     @property
     def figures(self) -> dict[str, dict[str, float]]:
-        """What was measured of a shipped checkpoint, data set -> metric -> percent; its card says how."""
-        path = EMBEDDED / self.source / "results.json"
-        if not self.embedded or not path.is_file():
-            return {}
-        results = json.loads(path.read_text(encoding="utf-8"))["results"]
-        return {row["title"]: row["metrics"] for row in results}
+        """What was measured of a shipped checkpoint, data set -> metric -> value; its card says how."""
+        return _figures().get(self.name, {}) if self.embedded else {}
+
+
+@cache
+def _figures() -> dict[str, dict[str, dict[str, float]]]:
+    """RESULTS by model, data set and metric."""
+    if not RESULTS.is_file():
+        return {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    with RESULTS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["model"], {}).setdefault(row["data"], {})[row["metric"]] = float(row["value"])
+    return found
 
 
 _TURC = "Turc et al. 2019, Well-Read Students Learn Better: On the Importance of Pre-training Compact Models"
@@ -271,6 +281,12 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
     _ulmfit("ulmfit-wiki-lm", "Junlaii/wiki_LSTM_fintune_final", "summarize lm", 48, 194,
             "A language model of Wikipedia, exported from fastai."),
 )  # fmt: skip
+
+
+def add(row: Checkpoint) -> None:
+    """Put a checkpoint of the user's behind all others; see zoo/own.py."""
+    global CHECKPOINTS
+    CHECKPOINTS = (*CHECKPOINTS, row)
 
 
 def find(name: str) -> Checkpoint | None:

@@ -219,6 +219,13 @@ class CutsWords(Protocol):
 
 
 @runtime_checkable
+class HoldsBack(Protocol):
+    """A tokenizer with tokens that a generated text must not have, such as the one for unknown words."""
+
+    unsaid: tuple[int, ...]
+
+
+@runtime_checkable
 class MixesLayers(Protocol):
     """A module that reads a learned mix of a body's layers (ELMo); the page shows it."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.contracts import Batch
+from zoo.contracts import Batch, HoldsBack
 from zoo.errors import BadParameter, Unsupported
 from zoo.family import Model
 
@@ -98,6 +98,8 @@ def generate(model: Model, head: str, prompt: Sequence[Any], most: int, sampling
             last = hidden.last[-1:]  # [1, D]
             logits = model.network.heads[head](last, batch)[0]  # [V]
             banned = repeated(said, sampling.no_repeat)
+            if isinstance(model.tokenizer, HoldsBack):
+                banned |= set(model.tokenizer.unsaid)
             if banned:
                 logits[list(banned)] = float("-inf")
             step = choose(logits, sampling, chance)

@@ -68,7 +68,9 @@ def table(engine: Engine, opened: str) -> str:
     """
     memory = f"Models in memory take {_megabytes(engine.used_bytes)} of {_megabytes(engine.memory_bytes)}."
     ready = [row for row in catalog.CHECKPOINTS if row.embedded]
-    groups = [_group(engine, "ready", "Ready", "", "Small models that ship with the project.", "", ready, opened)]
+    groups = [
+        _group(engine, "ready", "Ready", "", "Small models that ship with the project, and yours.", "", ready, opened)
+    ]
     for family in catalog.FAMILIES:
         rows = [row for row in catalog.CHECKPOINTS if row.family == family.name and not row.embedded]
         exact = parity_of(family.name)
@@ -103,7 +105,7 @@ def _line(row: Checkpoint, loaded: bool, opened: bool) -> str:
     state = "in memory" if loaded else "ready" if row.embedded else "to download"
     kind = "on" if loaded else "ready" if row.embedded else "off"
     family = catalog.family(row.family).title
-    source = f"{family}, ships with the project" if row.embedded else row.source
+    source = f"{family}, {_here(row)}" if row.embedded else row.source
     words = " ".join([row.name, source, family, _tasks(row), menus.languages(row), state, row.about, *row.labels])
     cells = (
         f'<button type="button" aria-expanded="{str(opened).lower()}">{esc(row.name)}</button>'
@@ -123,7 +125,7 @@ def _line(row: Checkpoint, loaded: bool, opened: bool) -> str:
 def _card(engine: Engine, row: Checkpoint) -> str:
     """Everything the catalog says of one checkpoint, and what its weights say when they are in memory."""
     family = catalog.family(row.family)
-    where = "ships with the project" if row.embedded else _link(f"https://huggingface.co/{row.source}", row.source)
+    where = _here(row) if row.embedded else _link(f"https://huggingface.co/{row.source}", row.source)
     held = dict(engine.loaded()).get(row.name)
     model = engine.model(row.name) if held is not None else None
     exact = parity_of(family.name)
@@ -187,6 +189,11 @@ def _megabytes(count: int) -> str:
 
 def _link(url: str, text: str) -> str:
     return f'<a href="{esc(url)}" target="_blank" rel="noopener noreferrer">{esc(text)}</a>'
+
+
+def _here(row: Checkpoint) -> str:
+    """Where a checkpoint comes from that need not be fetched. A visitor learns no path of the machine."""
+    return "a folder of your own" if row.own else "ships with the project"
 
 
 def _embedded(row: Checkpoint) -> dict[str, Any]:

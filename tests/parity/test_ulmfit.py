@@ -116,13 +116,14 @@ def test_padding_that_a_text_spells_is_not_pooled(tmp_path: Path, parity: Any) -
     """fastai takes every xxpad for padding: it is left out of the largest, the mean and the last."""
     ours = make("three layers", "classifier", tmp_path)
     pads = [5, 1, 6, 7, 1, 1]
-    rows = ours.network.body(Batch.of(encodings([pads]))).last
+    batch = Batch.of(encodings([pads]))
+    rows = ours.network.body(batch).last
     head = ours.network.heads["classifier"]
     real = rows[[0, 2, 3]]
-    parity("ulmfit padding", head._pool(rows, torch.tensor(pads)), torch.cat([rows[2], real.amax(0), real.mean(0)]),
+    parity("ulmfit padding", head.pooled(rows, batch)[0], torch.cat([rows[2], real.amax(0), real.mean(0)]),
            reference="by hand")  # fmt: skip
     # the last: as many rows before the end as the last chunk has padding, wherever in it; row 2 of 6
-    assert head._pool(rows[1:2], torch.tensor([1])).isfinite().all()
+    assert head.pooled(rows[1:2], Batch.of(encodings([[1]]))).isfinite().all()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

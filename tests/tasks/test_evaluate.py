@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tasks import evaluate as evaluation
-from tasks.evaluate import baseline_lead, evaluate
-from tasks.results import Result, Score
+from tasks.evaluate import evaluate, score, worst
+from tasks.results import Result, Score, Span
 from tests import minis
 from zoo import Engine
 from zoo.errors import BadData, BadParameter
@@ -90,10 +90,38 @@ def test_rouge_of_equal_and_different_summaries(tmp_path: Path, monkeypatch: pyt
     rows = [{"document": "d", "summary": "the cat sat"}, {"document": "d", "summary": ["a dog ran", "birds fly"]}]
     made = evaluate(Engine(), "summarize", "m", write(tmp_path / "rows.jsonl", rows))
     assert made["metrics"] == {"rouge1": 50.0, "rouge2": 50.0, "rougeL": 50.0}
-    lead = baseline_lead(
-        write(tmp_path / "b.jsonl", [{"document": "The cat sat. And left.", "summary": "the cat sat"}])
-    )
-    assert lead["rougeL"] == pytest.approx(100)
+
+
+def test_rows_have_points_of_their_own_whose_mean_is_the_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"text": str(i), "label": gold} for i, gold in enumerate("AABB")]
+    monkeypatch.setattr(evaluation.classify, "run_many", answering("classify", list("AAAB"), ("A", "B")))
+    scored = score(Engine(), "classify", "m", write(tmp_path / "rows.jsonl", rows))
+    assert scored.points["accuracy"].tolist() == [100, 100, 0, 100] and scored.rows == 4
+    assert scored.metrics["accuracy"] == scored.points["accuracy"].mean()
+    scored = evaluation.squad(["x y", "z"], [["x"], ["z", "w"]])
+    assert scored.points["f1"].tolist() == pytest.approx([200 / 3, 100], abs=0.01)
+    assert scored.points["exact_match"].tolist() == [0, 100]
+
+
+def test_the_worst_rows_are_the_surest_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_many(engine: object, model: str, items: list[Any], *rest: object) -> list[Result]:
+        spans = [(0.4, "x"), (0.9, "x"), (0.8, "right"), (0.7, "x")]
+        made = []
+        for item, (sure, said) in zip(items, spans, strict=True):
+            made.append(Result("qa", model, "r", said, item[0], spans=(Span(said, 0, 1, sure), Span("z", 0, 1, 0.05))))
+        return made
+
+    monkeypatch.setattr(evaluation.qa, "run_many", run_many)
+    answers = {"text": ["right"], "answer_start": [0]}
+    rows = [{"question": f"q{i}", "context": "c" * 1000, "answers": answers} for i in range(4)]
+    said: list[dict[str, Any]] = []
+    evaluate(Engine(), "qa", "m", write(tmp_path / "rows.jsonl", rows), predictions=said.append)
+    shown = worst(said, 2)
+    assert [row["question"] for row in shown] == ["q1", "q3"]
+    assert len(shown[0]["context"]) < 260 and shown[0]["answers"] == ["right"] and shown[0]["points"] == 0
+    assert len(worst(said, 10)) == 3, "right answers are not among them"
 
 
 def test_label_maps_rename_and_strange_labels_are_named(tmp_path: Path) -> None:

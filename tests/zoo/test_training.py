@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +18,14 @@ import torch.nn.functional as F
 from torch import nn
 
 import zoo
-from tests import minis
-from zoo.contracts import HeadSpec
+from tests import minis, tiny_data
+from tests.zoo import kill_case
+from zoo.contracts import Batch, HeadSpec
+from zoo.errors import BadParameter
 from zoo.models import bert
-from zoo.training import export, finetune, loop, text
-from zoo.training.bert_mini import in_training_half, without
-from zoo.training.finetune import Lesson
+from zoo.training import export, finetune, lessons, loop, text
+from zoo.training.finetune import Example, Lesson
+from zoo.training.lessons import in_training_half, without
 from zoo.weights.layout import Opened
 
 LABELS = ("World", "Sports")
@@ -63,6 +71,89 @@ def test_a_run_learns_and_a_killed_one_resumes_to_the_same_weights(tmp_path: Pat
     for name, parameter in straight.named_parameters():
         assert torch.equal(parameter, resumed.get_parameter(name)), name
     assert (tmp_path / "straight" / "log.png").stat().st_size > 1000
+
+
+def read_log(out: Path) -> list[list[str]]:
+    """The log without its clock."""
+    with (out / "log.csv").open(newline="") as file:
+        return [[cell for place, cell in enumerate(row) if place != 1] for row in csv.reader(file)]
+
+
+@pytest.mark.parametrize("moment", kill_case.MOMENTS)
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights_and_the_same_log(tmp_path: Path, moment: str) -> None:
+    straight = kill_case.train(tmp_path / "straight")
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "tests.zoo.kill_case", str(tmp_path / "killed"), moment]
+    done = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    before = torch.load(tmp_path / "killed" / "snapshot.pt", weights_only=True)["progress"]["step"]
+    assert before == kill_case.KILLED_AT - (moment in kill_case.MOMENTS[1:3])
+    resumed = kill_case.train(tmp_path / "killed", resume=True)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert read_log(tmp_path / "killed") == read_log(tmp_path / "straight")
+
+
+def stepped(out: Path, resume: bool = False, **plan: object) -> tuple[nn.Linear, dict[str, float], list[int]]:
+    """A run of 12 steps whose score rises until step 4 and falls again; which steps were computed."""
+    torch.manual_seed(0)
+    network, seen = nn.Linear(2, 1), []
+
+    def loss_of(step: int) -> tuple[torch.Tensor, str, int]:
+        seen.append(step)
+        return network(torch.ones(1, 2)).square().mean(), "x", 2
+
+    def evaluate() -> dict[str, float]:
+        return {"score": -abs(len(seen) - 4)}
+
+    values = {"schedule": loop.Schedule(12), "out": out, "evaluate_every": 1, **plan}
+    optimizers = [torch.optim.SGD([{"params": [p], "lr": 0.1} for p in network.parameters()])]
+    scores = loop.run(network, loss_of, optimizers, loop.Plan(**values), evaluate, resume)  # type: ignore[arg-type]
+    return network, scores, seen
+
+
+def test_a_run_stops_when_it_gets_no_better_and_ends_with_its_best_weights(tmp_path: Path) -> None:
+    last, scores, seen = stepped(tmp_path / "last", patience=3)
+    assert seen == list(range(7)) and scores == {"score": -3}
+    best, scores, _ = stepped(tmp_path / "best", patience=3, keep="best")
+    assert scores == {"score": 0}
+    assert not torch.equal(best.weight, last.weight)
+    again, scores, seen = stepped(tmp_path / "best", resume=True, patience=3, keep="best")
+    assert seen == [] and scores == {"score": 0} and torch.equal(again.weight, best.weight)
+
+
+def test_a_rate_of_nothing_freezes_a_group_and_rates_of_groups_are_their_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    start = nn.Linear(2, 1)
+    frozen, _, _ = stepped(tmp_path / "a", rate=lambda step, group: float(group == 1))
+    assert torch.equal(frozen.weight, start.weight) and not torch.equal(frozen.bias, start.bias)
+    late, _, _ = stepped(tmp_path / "b", rate=lambda step, group: float(group == 1 or step >= 11))
+    assert not torch.equal(late.weight, start.weight) and late.weight.requires_grad
+
+
+def test_a_run_of_another_length_is_not_gone_on_with(tmp_path: Path) -> None:
+    stepped(tmp_path)
+    with pytest.raises(BadParameter, match="has 12 steps, not 13"):
+        stepped(tmp_path, resume=True, schedule=loop.Schedule(13))
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_words(tmp_path: Path) -> None:
+    network = nn.Linear(1, 1)
+    plan = loop.Plan(loop.Schedule(3), tmp_path)
+    with pytest.raises(BadParameter, match="loss of step 1 is nan"):
+        loop.run(
+            network, lambda step: (network.weight.sum() * torch.nan, "x", 1), loop.optimizers_for(network, 1.0, 0), plan
+        )
+
+
+def test_a_file_that_is_replaced_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with loop.replacing(path) as fresh:
+        fresh.write_text("old")
+    with pytest.raises(ZeroDivisionError), loop.replacing(path) as fresh:
+        fresh.write_text("ne")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
 
 
 def test_schedule_rises_stays_and_falls_to_zero() -> None:
@@ -183,13 +274,67 @@ def test_cross_entropy_of_a_span_is_over_tokens_not_texts(tmp_path: Path) -> Non
     (example,) = finetune.spans([row], model.tokenizer, 64)
     taught = Lesson("qa", [example])
     loss, tokens = finetune.loss_of(model.network, taught, [0])
-    from zoo.contracts import Batch
-
     logits = model.network(Batch.of([example.encoding]), "qa")
     start, end = example.target
     wanted = (F.cross_entropy(logits[:, 0], torch.tensor(start)) + F.cross_entropy(logits[:, 1], torch.tensor(end))) / 2
     assert float(loss) == pytest.approx(float(wanted), abs=1e-5)
     assert tokens == len(example.encoding)
+
+
+def test_spans_of_texts_of_any_length_are_scored_at_once_as_they_are_one_by_one(tmp_path: Path) -> None:
+    model = zoo.load(minis.bert_checkpoint(tmp_path))
+    answers = {"text": ["cd"], "answer_start": [3]}
+    rows = [{"question": "q" * n, "context": "ab cd" + " ef" * (7 * n % 5), "answers": answers} for n in range(1, 9)]
+    taught = Lesson("qa", finetune.spans(rows, model.tokenizer, 64), weight=0.5)
+    together, _ = finetune.loss_of(model.network, taught, range(8))
+    alone = torch.stack([finetune.loss_of(model.network, taught, [i])[0] for i in range(8)])
+    assert float(together) == pytest.approx(float(alone.mean()), abs=1e-6)
+
+
+def test_a_teacher_is_mixed_with_the_label_and_stands_in_for_it() -> None:
+    scores = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0], [2.0, 2.0, 1.0]])
+    teacher = (0.2, 0.5, 0.3)
+    encoding = None
+    examples = [Example(encoding, (1,)), Example(encoding, (2,), teacher), Example(encoding, (), teacher)]  # type: ignore[arg-type]
+    logs = scores.log_softmax(-1)
+    soft = -(torch.tensor(teacher) * logs).sum(-1)
+    wanted = (-logs[0, 1] + 0.75 * soft[1] - 0.25 * logs[1, 2] + soft[2]) / 3
+    loss = finetune.loss_from(scores, None, examples, 0.75)  # type: ignore[arg-type]
+    assert float(loss) == pytest.approx(float(wanted), abs=1e-6)
+    plain = [replace(e, soft=()) for e in examples[:2]]
+    assert (
+        float(finetune.loss_from(scores[:2], None, plain))
+        == pytest.approx(  # type: ignore[arg-type]
+            float(F.cross_entropy(scores[:2], torch.tensor([1, 2]))), abs=1e-6
+        )
+    )
+
+
+def test_rows_learn_a_teachers_word_by_the_name_of_the_label(tmp_path: Path) -> None:
+    model = zoo.load(minis.bert_checkpoint(tmp_path))
+    told = {"Sports": 0.9, "World": 0.1}
+    rows = [{"text": "a", "label": "World"}, {"text": "b", "probabilities": told}, {"text": "c", "label": "?"}]
+    made = finetune.classification(rows, LABELS, model.tokenizer, 64)
+    assert [(e.target, e.soft) for e in made] == [((0,), ()), ((), (0.1, 0.9))]
+
+
+def test_soft_labels_go_to_their_rows_and_what_has_no_label_is_a_lesson_of_its_own(tmp_path: Path) -> None:
+    data, soft = tiny_data.write(tmp_path / "data"), tmp_path / "soft"
+    model = zoo.load(minis.bert_checkpoint(tmp_path / "model"))
+    known = lessons.topic_rows(data)[0]
+    told = dict.fromkeys(lessons.TOPICS, 0.25)
+    tiny_data._jsonl(
+        soft / "topic.jsonl.gz", [{**known, "probabilities": told}, {"text": "nobody said", "probabilities": told}]
+    )
+    for head in ("nli", "sentiment"):
+        tiny_data._jsonl(soft / f"{head}.jsonl.gz", [])
+    amounts = lessons.Amounts(soft_epochs=4.0)
+    made = [e for e in lessons.teach(data, model.tokenizer, amounts, 0, soft) if e.head == "topic"]
+    plain = [e for e in lessons.teach(data, model.tokenizer, amounts, 0) if e.head == "topic"]
+    assert [e.epochs for e in made] == [amounts.topic_epochs, 4.0] and len(plain) == 1
+    assert len(made[0].examples) == len(plain[0].examples) and len(made[1].examples) == 1
+    assert made[1].examples[0].target == () and made[0].examples[0].target != ()
+    assert all(bool(e.soft) == (e.encoding == made[0].examples[0].encoding) for e in made[0].examples)
 
 
 def test_none_bias_refuses_the_part_of_answerable_questions_that_was_asked_for(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ bilm-tf bilm/model.py, AllenNLP lstm_cell_with_projection.py. N rows, B texts, D
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +50,86 @@ class Steps:
         return torch.empty_like(x).index_copy_(0, self.texts, x)
 
 
+class Scan(torch.autograd.Function):
+    """The steps of one layer over texts of equal length, forwards and back, with the derivatives written out.
+
+    Autograd would keep some twenty tensors a step and multiply for the gradient of the weights at every step; here that
+    is one product for all steps. T steps, B rows, D width, C cells.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        weight: Tensor,
+        projection: Tensor,
+        keep: Tensor,
+        hidden: Tensor,
+        memory: Tensor,
+        clips: tuple[float, float],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """inputs [T, B, 4C], weight [4C, D], projection [D, C], keep [T, B, 1] (0 where a text begins), hidden [B, D],
+        memory [B, C] -> hidden of every step [T, B, D], hidden and memory at the end."""
+        steps, rows, wide = inputs.shape
+        cells = wide // 4
+        gates = torch.empty_like(inputs)  # [T, B, 4C]
+        before = inputs.new_empty(2, steps, rows, cells)  # memory before and after each step [T, B, C]
+        heard = inputs.new_empty(steps, rows, cells)  # tanh of the memory after it
+        said = inputs.new_empty(steps, rows, cells)  # what is projected
+        entered = inputs.new_empty(steps, rows, weight.shape[1])  # hidden state before each step
+        outputs = torch.empty_like(entered)
+        across, down = weight.t(), projection.t()
+        for t in range(steps):
+            torch.mul(hidden, keep[t], out=entered[t])
+            torch.mul(memory, keep[t], out=before[0, t])
+            torch.addmm(inputs[t], entered[t], across, out=gates[t])
+            let_in, kept, new, let_out = gates[t].chunk(4, dim=-1)  # [B, C] each
+            new.mul_(2)  # tanh(x) = 2 sigmoid(2x) - 1, three times as fast as tanh here
+            gates[t].sigmoid_()
+            new.mul_(2).sub_(1)
+            memory = torch.mul(kept, before[0, t], out=before[1, t]).addcmul_(let_in, new).clamp_(-clips[0], clips[0])
+            torch.mul(memory, 2, out=heard[t]).sigmoid_().mul_(2).sub_(1)
+            torch.mul(let_out, heard[t], out=said[t])
+            hidden = torch.mm(said[t], down, out=outputs[t]).clamp_(-clips[1], clips[1])
+        ctx.save_for_backward(gates, before, heard, said, entered, outputs, weight, projection, keep)
+        ctx.clips = clips
+        hidden, memory = hidden.clone(), memory.clone()
+        ctx.mark_non_differentiable(hidden, memory)
+        return outputs, hidden, memory
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of inputs, weight and projection; the states at both ends are given, not learnt."""
+        gates, before, heard, said, entered, outputs, weight, projection, keep = ctx.saved_tensors
+        steps, rows, cells = heard.shape
+        through = (outputs.abs() < ctx.clips[1]).to(outputs.dtype)  # [T, B, D]; what was clipped has no slope
+        upwards = grads[0].mul(through)  # gradients of what the projection gives; completed step by step
+        free = (before[1].abs() < ctx.clips[0]).to(heard.dtype)  # [T, B, C]
+        inputs = torch.empty_like(gates)
+        back = torch.zeros_like(outputs[0])  # [B, D], from the next step's hidden state
+        memory = torch.zeros_like(heard[0])  # [B, C]
+        for t in reversed(range(steps)):
+            upwards[t].addcmul_(back, through[t])
+            let_in, kept, new, let_out = gates[t].chunk(4, dim=-1)
+            of_in, of_kept, of_new, of_out = inputs[t].chunk(4, dim=-1)
+            of_said = upwards[t] @ projection  # [B, C]
+            torch.mul(of_said, heard[t], out=of_out)
+            of_said.mul_(let_out)
+            memory.add_(of_said).addcmul_(of_said, heard[t].square_(), value=-1).mul_(free[t])
+            torch.mul(memory, new, out=of_in)
+            torch.mul(memory, before[0, t], out=of_kept)
+            torch.mul(memory, let_in, out=of_new)
+            slope = gates[t].square().neg_().add_(gates[t])  # [B, 4C], s(1 - s) of the three sigmoids
+            torch.mul(new, new, out=slope[:, 2 * cells : 3 * cells]).neg_().add_(1)
+            inputs[t].mul_(slope)
+            memory.mul_(kept).mul_(keep[t])
+            back = torch.mm(inputs[t], weight).mul_(keep[t])
+        flat = inputs.view(steps * rows, -1)
+        of_weight = flat.t() @ entered.view(steps * rows, -1)
+        of_projection = upwards.view(steps * rows, -1).t() @ said.view(steps * rows, -1)
+        return inputs, of_weight, of_projection, None, None, None, None
+
+
 class ProjectedLstm(nn.Module):
     """One layer in one direction. Gates stand in the order input, forget, cell, output; a forget bias is only a bias.
 
@@ -62,9 +144,7 @@ class ProjectedLstm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(4 * cells))
         self.projection = nn.Linear(cells, width, bias=False)
 
-    def forward(
-        self, x: Tensor, sizes: Sequence[int], hidden: Tensor, memory: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, sizes: Sequence[int], hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [N, D] in the order of Steps, hidden [B, D], memory [B, C] -> hidden at every row [N, D], both at the end.
 
         The clipped hidden state is what goes round; whatever is added to the output afterwards does not.
@@ -88,3 +168,12 @@ class ProjectedLstm(nn.Module):
         hidden = torch.cat([hidden, *(h for h, _ in reversed(ended))])  # [B, D]
         memory = torch.cat([memory, *(c for _, c in reversed(ended))])  # [B, C]
         return torch.cat(outputs) if outputs else x, hidden, memory
+
+    def together(self, x: Tensor, keep: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same over rows of equal length, as training reads: x [T, B, D], hidden [B, D], memory [B, C] -> hidden of
+        every step [T, B, D], both at the end. State is forgotten where keep [T, B, 1] is 0, before that step is read.
+        """
+        into, round_ = self.weight.chunk(2)  # [4C, D] each
+        clips = (self.cell_clip or math.inf, self.proj_clip or math.inf)
+        inputs = F.linear(x, into, self.bias)  # [T, B, 4C]
+        return Scan.apply(inputs, round_, self.projection.weight, keep, hidden, memory, clips)

@@ -1,7 +1,7 @@
 """Attention by distance, with memories (Transformer-XL, Dai et al. 2019, section 3.3) and with a term that asks only
 whether two tokens are of the same segment (XLNet, Yang et al. 2019, section 2.5; original code modeling.py).
 
-M tokens of memory before a text, T tokens of the text, J = M + T of both, Q tokens that ask.
+M tokens of memory before a text, T tokens of the text, J = M + T of both, Q tokens that ask, S segments.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.contracts import Batch, Trace
@@ -42,28 +43,35 @@ class View:
     start: int  # first row of these texts
     length: int  # T
     memory: int  # M before each
-    other: Tensor  # [texts, 1, T, J], whether the token seen is of another segment
-    unseen: Tensor | None  # [T, J], what may not be looked at; None if everything may
-    asking: Tensor | None = None  # [Q], the tokens of the text that ask; None if all do, in order
+    mine: Tensor | None  # [texts, Q, S], whether a token that asks is of a segment; None if there is one only
+    seen: Tensor  # [texts, J, S], whether a token seen is
+    unseen: Tensor | None = None  # [texts or 1, 1, Q, J], what may not be looked at; None if everything may
+    asking: Tensor | None = None  # [texts, Q], the tokens of the texts that ask; None if all do, in order
 
     @staticmethod
     def of(
         batch: Batch, first: int, texts: int, past: int = 0, unseen: Tensor | None = None, asking: Tensor | None = None
     ) -> View:
-        """`texts` texts from `first` on after `past` tokens of memory, which all see; `unseen` [T, T] of the texts."""
+        """`texts` texts from `first` on after `past` tokens of memory, which all see; `unseen` [texts or 1, T, T]."""
         start, length = batch.starts[first], batch.lengths[first]
         segments = batch.segments[start : start + texts * length].view(texts, length)  # [texts, T]
-        seen = nn.functional.pad(segments, (past, 0))  # [texts, J]: memories are of segment 0
-        other = (segments[:, :, None] != seen[:, None])[:, None]  # [texts, 1, T, J]
+        mine, seen = None, F.pad(segments, (past, 0))  # [texts, J]: memories are of segment 0
+        kinds = seen.unique()  # [S]
+        if len(kinds) > 1:  # a single segment adds the same to all scores, which changes no weight
+            asked = segments if asking is None else segments.gather(1, asking)  # [texts, Q]
+            mine = asked[..., None] == kinds  # [texts, Q, S]
         if unseen is not None:
-            unseen = nn.functional.pad(unseen, (past, 0))  # [T, J]
-        return View(texts, start, length, past, other, unseen, asking)
+            if asking is not None:
+                rows = asking[..., None].expand(-1, -1, length)  # [texts, Q, T]
+                unseen = unseen.expand(texts, -1, -1).gather(1, rows)
+            unseen = F.pad(unseen, (past, 0))[:, None]  # [texts or 1, 1, Q, J]
+        return View(texts, start, length, past, mine, seen[..., None] == kinds, unseen, asking)
 
     def back_only(self, same_length: bool) -> View:
         """The same without a look ahead; with `same_length` as many tokens back for all, as far as memory reaches."""
-        token = torch.arange(self.length, device=self.other.device)[:, None]
-        looked_at = torch.arange(self.memory + self.length, device=self.other.device)
-        hidden = looked_at > token + self.memory  # [T, J]
+        looked_at = torch.arange(self.memory + self.length, device=self.seen.device)  # [J]
+        token = (looked_at[None, : self.length] if self.asking is None else self.asking)[:, None, :, None]
+        hidden = looked_at > token + self.memory  # [texts or 1, 1, Q, J]
         if same_length:
             hidden = hidden | (looked_at < token)
         return replace(self, unseen=hidden if self.unseen is None else hidden | self.unseen)
@@ -71,7 +79,7 @@ class View:
     @property
     def rows(self) -> int:
         """Rows that ask."""
-        return self.texts * (self.length if self.asking is None else len(self.asking))
+        return self.texts * (self.length if self.asking is None else self.asking.shape[1])
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class Sight:
     """What one layer offers to the tokens that ask: for each view keys and values of the content, keys of places."""
 
     views: Sequence[View]
-    keys: Sequence[Tensor]  # [texts, H, J, E]
+    keys: Sequence[Tensor]  # [texts, H, J, E], or [.., E + S] with the segments
     values: Sequence[Tensor]  # [texts, H, J, E]
     places: Sequence[Tensor]  # [H, J + T, E]
 
@@ -125,33 +133,28 @@ class RelativeAttention(nn.Module):
         """
         by_place = self._split(self.place(places))  # [H, P, E]
         far = places.shape[0] - max(view.length for view in views)  # the largest J
-        keys, values, near, start = [], [], [], 0
-        for view in views:
-            rows = x[view.start : view.start + view.texts * view.length].view(view.texts, view.length, -1)
-            if view.memory:
-                assert memory is not None
-                old = memory[start : start + view.texts * view.memory].view(view.texts, view.memory, -1)
-                rows = torch.cat([old, rows], dim=1)  # [texts, J, D]
-                start += view.texts * view.memory
-            keys.append(self._split(self.key(rows)))
-            values.append(self._split(self.value(rows)))
+        rows = x if memory is None else _joined(memory, x, views)  # [sum of J, D]
+        lengths = [view.texts * (view.memory + view.length) for view in views]
+        keys, values, near = [], [], []
+        for view, key, value in zip(views, self.key(rows).split(lengths), self.value(rows).split(lengths), strict=True):
+            key = self._split(key.unflatten(0, (view.texts, -1)))  # [texts, H, J, E]
+            if view.mine is not None:  # behind the key of a token stands of which segment it is
+                segments = view.seen[:, None].expand(-1, self.heads, -1, -1).to(key.dtype)
+                key = torch.cat([key, segments], dim=-1)  # [texts, H, J, E + S]
+            keys.append(key)
+            values.append(self._split(value.unflatten(0, (view.texts, -1))))
             first = far - view.memory - view.length
             near.append(by_place[:, first : first + view.memory + 2 * view.length])  # [H, J + T, E]
         return Sight(views, keys, values, near)
 
     def forward(self, x: Tensor, batch: Batch, past: Sight, trace: Trace | None = None) -> Tensor:
         """Rows that ask [N or sum of Q, D] -> as many rows [.., D]."""
-        queries, parts, start = self.query(x), [], 0
+        queries = self.query(x).split([view.rows for view in past.views])
+        parts: list[Tensor] = []
         maps: list[Tensor] = []
-        for view, keys, values, places in zip(past.views, past.keys, past.values, past.places, strict=True):
-            q = queries[start : start + view.rows].view(view.texts, -1, queries.shape[-1])
-            start += view.rows
-            if view.asking is not None:  # each asks from its own place; rows between them ask nothing
-                q = q.new_zeros(1, view.length, q.shape[-1]).index_copy(1, view.asking, q)
-            weights = self._weights(self._split(q), keys, places, view)  # [texts, H, T, J]
-            mixed = (self.dropout(weights) @ values).transpose(1, 2).flatten(2)  # [texts, T, H*E]
-            if view.asking is not None:
-                weights, mixed = weights[:, :, view.asking], mixed[:, view.asking]
+        for view, q, keys, values, places in zip(past.views, queries, past.keys, past.values, past.places, strict=True):
+            weights = self._weights(q.view(view.texts, -1, q.shape[-1]), keys, places, view)  # [texts, H, Q, J]
+            mixed = (self.dropout(weights) @ values).transpose(1, 2).flatten(2)  # [texts, Q, H*E]
             parts.append(mixed.flatten(0, 1))
             maps.extend(weights)
         if trace is not None:
@@ -163,15 +166,40 @@ class RelativeAttention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
     def _weights(self, q: Tensor, keys: Tensor, places: Tensor, view: View) -> Tensor:
-        """[texts, H, T, E], [texts, H, J, E], [H, J + T, E] -> [texts, H, T, J]."""
-        content = (q + self.content_bias[:, None]) @ keys.transpose(-1, -2)
-        place = _from_place_to_token((q + self.place_bias[:, None]) @ places.transpose(-1, -2))
-        segment = (q + self.segment_bias[:, None]) @ self.segment.permute(1, 2, 0)  # [texts, H, T, 2]
-        same, another = segment[..., :1], segment[..., 1:]
-        scores = (content + place + torch.where(view.other, another, same)) * q.shape[-1] ** -0.5
+        """[texts, Q, H*E], [texts, H, J, E or E + S], [H, J + T, E] -> [texts, H, Q, J]."""
+        q = q.unflatten(-1, (self.heads, -1))  # [texts, Q, H, E]
+        scale = q.shape[-1] ** -0.5
+        content = (q + self.content_bias) * scale
+        if view.mine is not None:
+            same, other = torch.einsum("nqhe,she->snqh", (q + self.segment_bias) * scale, self.segment)[..., None]
+            content = torch.cat([content, torch.where(view.mine[:, :, None], same, other)], dim=-1)
+        scores = content.transpose(1, 2) @ keys.transpose(-1, -2)  # [texts, H, Q, J]
+        # one product a head for all texts
+        by_place = ((q + self.place_bias) * scale).flatten(0, 1).transpose(0, 1) @ places.transpose(-1, -2)
+        by_place = by_place.unflatten(1, (view.texts, -1))  # [H, texts, Q, J + T]
+        if view.asking is None:
+            place = _from_place_to_token(by_place)  # [H, texts, Q, J]
+        else:
+            token = torch.arange(scores.shape[-1], device=q.device)
+            index = view.length - view.asking[..., None] + token  # [texts, Q, J]
+            place = by_place.gather(-1, index.expand(self.heads, -1, -1, -1))
+        scores += place.transpose(0, 1)
         if view.unseen is not None:  # a finite number: a token that sees nothing looks everywhere alike
-            scores = scores.masked_fill(view.unseen, torch.finfo(scores.dtype).min)
+            scores = scores.masked_fill_(view.unseen, torch.finfo(scores.dtype).min)
         return scores.softmax(-1)
+
+
+def _joined(memory: Tensor, x: Tensor, views: Sequence[View]) -> Tensor:
+    """The memory [sum of M, D] of each text, and after it the text's own rows [N, D]: [sum of J, D]."""
+    olds = memory.split([view.texts * view.memory for view in views])
+    news = x.split([view.texts * view.length for view in views])
+    texts = [
+        torch.cat(
+            [old.unflatten(0, (view.texts, view.memory)), new.unflatten(0, (view.texts, -1))], dim=1
+        )  # [.., J, D]
+        for view, old, new in zip(views, olds, news, strict=True)
+    ]
+    return torch.cat([rows.flatten(0, 1) for rows in texts])
 
 
 def _from_place_to_token(scores: Tensor) -> Tensor:

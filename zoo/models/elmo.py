@@ -23,8 +23,9 @@ from zoo.layers.projected_lstm import ProjectedLstm, Steps
 from zoo.layers.scalar_mix import ScalarMix, sentences
 from zoo.models.elmo_files import LAYOUTS, MOST_LAYERS
 from zoo.models.elmo_keys import rules
+from zoo.models.elmo_readers import read_readers, reader
 from zoo.models.elmo_tasks import Bidaf, DecomposableAttention, NliConfig, QaConfig
-from zoo.tokenizers.chars import BEGIN, END, FORMAT, IDS, UNKNOWN, CharacterRows, CharacterTokenizer, WordRows
+from zoo.tokenizers.chars import BEGIN, END, FORMAT, IDS, PADDING, UNKNOWN, CharacterRows, CharacterTokenizer, WordRows
 from zoo.weights.allennlp import UNKNOWN as UNKNOWN_WORD
 from zoo.weights.formats import read_json
 from zoo.weights.keymap import KeyTable, LoadReport
@@ -39,7 +40,8 @@ AT_ONCE = 256  # words whose characters are convolved together: the widest filte
 class ElmoConfig:
     """Named as in options.json, without its two levels. Defaults are what bilm-tf takes for a value left out.
 
-    `vocab_size` counts the words of a softmax that came with the weights; `nli` and `qa` describe models around ELMo.
+    `vocab_size` counts the words of a softmax that came with the weights; `nli` and `qa` describe published models
+    around ELMo, `readers` (head -> ReaderConfig) those that were trained here.
     """
 
     n_characters: int
@@ -58,6 +60,7 @@ class ElmoConfig:
     vocab_size: int = 0
     nli: NliConfig | None = None
     qa: QaConfig | None = None
+    readers: dict | None = None
 
 
 def read_config(raw: Mapping[str, Any], report: LoadReport) -> ElmoConfig:
@@ -72,6 +75,7 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> ElmoConfig:
     for name, kind in (("nli", NliConfig), ("qa", QaConfig)):
         inside = raw.get(name)
         parts[name] = None if inside is None else kind(**read_fields(kind, inside, report, f"ELMo ({name})"))
+    parts["readers"] = None if raw.get("readers") is None else read_readers(raw["readers"], report)
     config = ElmoConfig(**read_fields(ElmoConfig, {**_extras(), **raw, **parts}, report, "ELMo"))
     for name, low, high in (("max_characters_per_token", 3, 1000), ("n_layers", 1, MOST_LAYERS), ("n_highway", 0, 64)):
         value = getattr(config, name)
@@ -106,6 +110,7 @@ class CharacterCnn(nn.Module):
         self.activation = ACTIVATIONS[config.activation]
         self.embedding = nn.Embedding(config.n_characters, config.char_dim)
         self.convolutions = nn.ModuleList(nn.Conv1d(config.char_dim, n, width) for width, n in config.filters)
+        self.widest = max(width for width, _ in config.filters)
         filters = sum(number for _, number in config.filters)
         self.highways = nn.ModuleList(Highway(filters) for _ in range(config.n_highway))
         self.projection = nn.Linear(filters, config.projection_dim)
@@ -113,7 +118,19 @@ class CharacterCnn(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Rows of character ids [N, C] -> [N, D]. Words that occur twice are computed once."""
         words, places = ids.unique(dim=0, return_inverse=True)
-        return torch.cat([self._project(part) for part in words.split(AT_ONCE)])[places]
+        return self.distinct(words)[places]
+
+    def distinct(self, ids: Tensor) -> Tensor:
+        """Rows of different words [n, C] -> [n, D], words of about the same length together.
+
+        Behind the longest of them there is room for the widest filter to see nothing but padding, as it does in a whole
+        row; so the maximum over all places is the same.
+        """
+        places = torch.arange(1, ids.shape[1] + 1, device=ids.device)
+        lengths = (places * (ids != PADDING)).amax(1)  # [n]
+        order = lengths.argsort()
+        made = [self._project(ids[part, : int(lengths[part[-1]]) + self.widest]) for part in order.split(AT_ONCE)]
+        return torch.cat(made)[order.argsort()]
 
     def _project(self, ids: Tensor) -> Tensor:
         letters = self.embedding(ids).transpose(1, 2)  # [n, E, C]
@@ -244,7 +261,9 @@ def build(config: ElmoConfig, heads: Mapping[str, HeadSpec]) -> Network:
     """The body with the named heads."""
     layers, width, norm = 1 + config.n_layers, 2 * config.projection_dim, config.do_layer_norm
 
-    def head(spec: HeadSpec) -> nn.Module:
+    def head(name: str, spec: HeadSpec) -> nn.Module:
+        if config.readers and name in config.readers:
+            return reader(config.readers[name], spec, layers, width, norm)
         if spec.kind == "features":
             return Features(layers, norm)
         if spec.kind == "lm":
@@ -255,7 +274,7 @@ def build(config: ElmoConfig, heads: Mapping[str, HeadSpec]) -> Network:
         assert spec.kind == "span" and config.qa is not None, f"ELMo has no {spec.kind} head"
         return Bidaf(config.qa, layers, width, norm, config.max_characters_per_token)
 
-    return Network(Elmo(config), {name: head(spec) for name, spec in heads.items()})
+    return Network(Elmo(config), {name: head(name, spec) for name, spec in heads.items()})
 
 
 def heads_in(keys: Collection[str], raw: Mapping[str, Any]) -> dict[str, HeadSpec]:

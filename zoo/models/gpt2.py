@@ -20,6 +20,8 @@ from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.attention import CausalAttention, KeyValues
 from zoo.layers.blocks import FeedForward, PreNormBlock
 from zoo.layers.pooling import last_token
+from zoo.models.gpt import CLASSIFY, DELIMITER, START
+from zoo.models.gpt2_heads import ReadingSpan
 from zoo.tokenizers.subword import byte_level_bpe, has_wordpiece, wordpiece
 from zoo.weights.keymap import Alias, Drop, KeyTable, LoadReport, Rename, Rule, transpose
 from zoo.weights.layout import Opened
@@ -49,6 +51,7 @@ class Gpt2Config:
     attn_pdrop: float = 0.1
     tie_word_embeddings: bool = True
     eos_token_id: int | None = None
+    span_reader: int = 0  # of this project's checkpoints: width of the span head's reader; 0 is a linear map
 
 
 def read_config(raw: Mapping[str, Any], report: LoadReport) -> Gpt2Config:
@@ -61,6 +64,7 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> Gpt2Config:
         scale_attn_by_inverse_layer_idx=(False,),
         add_cross_attention=(False,),
     )
+    raw = {"span_reader": 0, **raw}  # no published file has it, and its report need not say so
     config = Gpt2Config(**read_fields(Gpt2Config, raw, report, "GPT-2"))
     if config.n_embd % config.n_head:
         raise BadCheckpoint(f"config.json: n_embd {config.n_embd} is no multiple of n_head {config.n_head}.")
@@ -115,6 +119,8 @@ def build(config: Gpt2Config, heads: Mapping[str, HeadSpec]) -> Network:
             return Classifier(PlainPool(last_token), width, len(spec.labels), bias=False)
         if spec.kind == "choice":
             return Classifier(PlainPool(last_token), width, 1)
+        if spec.kind == "span" and config.span_reader:
+            return ReadingSpan(body.word, config.span_reader)
         assert spec.kind in ("tokens", "span"), f"GPT-2 has no {spec.kind} head"
         return RowScores(width, len(spec.labels) if spec.kind == "tokens" else 2)
 
@@ -173,9 +179,18 @@ def keys(config: Gpt2Config, heads: Mapping[str, HeadSpec], names: Collection[st
 
 def read_tokenizer(files: Opened, config: Gpt2Config) -> Tokenizer:
     """Byte-level BPE from tokenizer.json, or built from vocab.json and merges.txt; BERT's WordPiece for Chinese models
-    that were published with it."""
+    that were published with it.
+
+    A vocabulary that ends in GPT's three tokens is that of a model fine-tuned by GPT's section 3.3: its tasks have the
+    inputs described there. A text to be continued stands alone all the same, as in pre-training.
+    """
     if not has_wordpiece(files.folder, files.config.get("tokenizer_class")):
-        return byte_level_bpe(files.folder, end=config.eos_token_id)
+        plain = byte_level_bpe(files.folder, end=config.eos_token_id)
+        last = range(max(0, plain.vocabulary - 3), plain.vocabulary)
+        if [plain.token(index) for index in last] != [START, DELIMITER, CLASSIFY]:
+            return plain
+        single, pair = f"{START}:0 A:0 {CLASSIFY}:0!", f"{START}:0 A:0 {DELIMITER}:0 B:0 {CLASSIFY}:0!"
+        return byte_level_bpe(files.folder, config.eos_token_id, single, pair)
     # [SEP] ends a text whatever eos_token_id says: left out, it means 50256, which is not in such a vocabulary.
     single, pair = "[CLS]:0 A:0 [SEP]:0", "[CLS]:0 A:0 [SEP]:0 B:0 [SEP]:0"
     return wordpiece(files.folder, single, pair, prompt="[CLS]:0 A:0", end="[SEP]")

@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Network, labels_of, read_fields
+from zoo.models.ulmfit_heads import PairClassifier, Pointer, PoolingClassifier
 from zoo.tokenizers.fastai import fastai_tokenizer
 from zoo.weights.fastai import LAYOUTS, layers_of, stem_of
 from zoo.weights.keymap import Alias, Drop, KeyTable, LoadReport, Rename, Rule
@@ -45,17 +46,22 @@ class UlmfitConfig:
     lin_bias: bool  # whether its linear layers have a bias; not in fastai 2, where a norm comes next
     bptt: int  # tokens of the chunks in which fastai reads a text that it classifies
     max_len: int | None  # a chunk is pooled if it begins at most so many tokens before the end; null pools all
+    pair_heads: tuple  # names of the classifiers that compare two texts; fastai has none
+    head_size: int  # width of the layers in which those and span heads compare words; 0 in fastai, which has none
+
+
+NOT_IN_FASTAI: Mapping[str, Any] = {"pair_heads": (), "head_size": 0}
 
 
 def read_config(raw: Mapping[str, Any], report: LoadReport) -> UlmfitConfig:
     """Check and read the config. Raises BadCheckpoint for missing fields and impossible sizes."""
     if raw.get("no_config"):
         report.notes.append("fastai writes no config.json: sizes were told from the tensors")
-    if isinstance(raw.get("lin_ftrs"), list):
-        raw = {**raw, "lin_ftrs": tuple(raw["lin_ftrs"])}  # JSON has no tuples
+        raw = {**raw, **NOT_IN_FASTAI}
+    raw = {**raw, **{n: tuple(raw[n]) for n in ("lin_ftrs", "pair_heads") if isinstance(raw.get(n), list)}}  # of JSON
     config = UlmfitConfig(**read_fields(UlmfitConfig, raw, report, "ULMFiT"))
     sizes = (config.vocab_size, config.emb_sz, config.n_hid, config.n_layers, config.bptt, *config.lin_ftrs)
-    if not all(type(size) is int and size > 0 for size in sizes) or (config.max_len or 0) < 0:
+    if not all(type(size) is int and size > 0 for size in sizes) or min(config.max_len or 0, config.head_size) < 0:
         raise BadCheckpoint(f"The config holds a size that is no positive number: {sizes}.")
     return config
 
@@ -146,72 +152,26 @@ class Features(nn.Module):
         return rows
 
 
-class NormedLinear(nn.Module):
-    """Batch norm by the statistics of training, then a linear map."""
-
-    def __init__(self, width: int, out: int, bias: bool) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(width)
-        self.norm.num_batches_tracked = None  # a counter of training steps, which no answer depends on
-        self.out = nn.Linear(width, out, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, D] -> [B, width of the layer]."""
-        return self.out(self.norm(x))
-
-
-class PoolingClassifier(nn.Module):
-    """Scores of a text from its last state, and the largest and the mean of each dimension (Howard & Ruder 2018,
-    section 3.3, "Concat pooling").
-
-    The paper pools over as many states as fit a GPU's memory. In fastai that became a rule of prediction, too: a text
-    is read in chunks, and only chunks that begin near enough to its end are pooled, though all of it is read.
-    """
-
-    def __init__(self, config: UlmfitConfig, labels: int) -> None:
-        super().__init__()
-        self.pad, self.bptt, self.max_len = config.pad_token, config.bptt, config.max_len
-        widths = (3 * config.emb_sz, *config.lin_ftrs, labels)
-        self.layers = nn.ModuleList(
-            NormedLinear(before, after, config.lin_bias) for before, after in pairwise(widths)
-        )
-
-    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
-        """[N, D] -> [B, K]."""
-        texts = zip(batch.split(rows), batch.split(batch.ids), strict=True)
-        x = torch.stack([self._pool(*text) for text in texts])  # [B, 3D]
-        for index, layer in enumerate(self.layers):
-            x = layer(F.relu(x) if index else x)
-        return x
-
-    def _pool(self, rows: Tensor, ids: Tensor) -> Tensor:
-        """[T, D] -> [3D]. A text may spell the padding token itself: that is then left out, as padding is."""
-        first = self.first_pooled(len(rows))
-        rows, real = rows[first:], ids[first:] != self.pad
-        real = real if real.any() else ~real
-        last = rows[-1 - int((~real[-self.bptt :]).sum())]
-        return torch.cat([last, rows[real].amax(0), rows[real].mean(0)])
-
-    def first_pooled(self, length: int) -> int:
-        """The first token of the first chunk that is pooled."""
-        over = 0 if self.max_len is None else max(0, length - self.max_len)
-        return -(-over // self.bptt) * self.bptt
-
-
 def build(config: UlmfitConfig, heads: Mapping[str, HeadSpec]) -> Network:
     """The body with the named heads."""
     body = AwdLstm(config)
+    width, size, inner, bias = config.emb_sz, config.head_size, config.lin_ftrs, config.lin_bias
 
-    def head(spec: HeadSpec) -> nn.Module:
+    def head(name: str, spec: HeadSpec) -> nn.Module:
         if spec.kind == "lm":
-            word = body.word if config.tie_weights else nn.Embedding(config.vocab_size, config.emb_sz)
+            word = body.word if config.tie_weights else nn.Embedding(config.vocab_size, width)
             return Decoder(word, config.out_bias)
+        if spec.kind == "classifier" and name in config.pair_heads:
+            return PairClassifier(width, size, inner, bias, len(spec.labels))
         if spec.kind == "classifier":
-            return PoolingClassifier(config, len(spec.labels))
+            widths = (3 * width, *inner, len(spec.labels))
+            return PoolingClassifier(widths, bias, config.pad_token, config.bptt, config.max_len)
+        if spec.kind == "span":
+            return Pointer(width, size)
         assert spec.kind == "features", f"ULMFiT has no {spec.kind} head"
         return Features()
 
-    return Network(body, {name: head(spec) for name, spec in heads.items()})
+    return Network(body, {name: head(name, spec) for name, spec in heads.items()})
 
 
 def heads_in(keys: Collection[str], raw: Mapping[str, Any]) -> dict[str, HeadSpec]:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
-from zoo.errors import BadCheckpoint
-from zoo.family import Family, Network, labels_of, read_fields, require
+from zoo.errors import BadCheckpoint, Unsupported
+from zoo.family import Family, Model, Network, labels_of, read_fields, require
 from zoo.heads import Classifier, Pooler, RowScores
 from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.blocks import FeedForward, PostNormBlock
@@ -59,6 +59,7 @@ class XlnetConfig:
     start_n_top: int = 5
     end_n_top: int = 5
     tie_word_embeddings: bool = True
+    continue_type: str = "bi"  # not in published files; "uni": no token looks ahead while a text is continued
 
     @property
     def head_size(self) -> int:
@@ -78,6 +79,7 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> XlnetConfig:
         "XLNet",
         ff_activation=tuple(ACTIVATIONS),
         attn_type=("bi", "uni"),
+        continue_type=("bi", "uni"),
         bi_data=(False,),  # two directions in one batch: a matter of pre-training
         summary_type=("last",),
         summary_use_proj=(True,),
@@ -103,6 +105,19 @@ class Prefix:
     def lengths(self) -> tuple[int, ...]:
         """Tokens of each text."""
         return tuple(map(len, self.ids))
+
+
+@dataclass(frozen=True)
+class Onward:
+    """The layers of the text read so far, while it is continued from left to right, one of the orders it may be
+    predicted in: what was computed for a token stays. A value."""
+
+    memory: Memory
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each text."""
+        return self.memory.lengths
 
 
 @dataclass(frozen=True)
@@ -138,10 +153,12 @@ class Xlnet(nn.Module):
     def forward(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
         """-> Hidden with rows [N, D]; with a Memory, after it, and the memory that holds these texts, too.
 
-        With a Prefix the texts of the batch go on: -> rows [B, D], one for the token that comes next in each.
+        With a Prefix or Onward the texts of the batch go on: -> rows [B, D], one for the token that comes next in each.
         """
         if isinstance(state, Prefix):
             return self._next(batch, state)
+        if isinstance(state, Onward):
+            return self._onward(batch, state)
         assert state is None or isinstance(state, Memory)
         if state is None:
             views = [self._view(batch, first, count) for first, count, _, _ in batch.groups]
@@ -168,11 +185,31 @@ class Xlnet(nn.Module):
         past = memory.lengths if memory is not None else (0,) * len(batch.lengths)
         content, query = [], []
         for text, (mask, asked) in enumerate(zip(unseen, targets, strict=True)):
-            itself = torch.eye(len(mask), dtype=torch.bool, device=mask.device)
-            content.append(self._view(batch, text, 1, past[text], mask & ~itself))
-            asking = torch.tensor(asked, dtype=torch.long, device=mask.device)
-            query.append(self._view(batch, text, 1, past[text], mask, asking))
+            asking = torch.tensor([asked], dtype=torch.long, device=mask.device)  # [1, Q]
+            content.append(self._view(batch, text, 1, past[text], _but_itself(mask[None])))
+            query.append(self._view(batch, text, 1, past[text], mask[None], asking))
         return self._run(batch, content, query, memory, trace)
+
+    def guesses(self, batch: Batch, unseen: Tensor, targets: Tensor | None) -> Tensor:
+        """The query stream of `permuted` for texts of equal length with as many targets each, computed together.
+
+        `unseen` is [B, T, T], or [1, T, T] if all texts have one order; `targets` [B, Q], None if all tokens are
+        -> [B * Q, D].
+        """
+        texts, length, config = len(batch.lengths), batch.lengths[0], self.config
+        content = [self._view(batch, 0, texts, 0, _but_itself(unseen))]
+        query = [self._view(batch, 0, texts, 0, unseen, targets)]
+        x = self.dropout(self.word(batch.ids))  # [N, D]
+        places = self.dropout(distances(length, length, config.d_model, config.clamp_len, x))  # [2 * T, D]
+        g = self.dropout(self.masked.expand(query[0].rows, -1))  # [B * Q, D]
+        for index, block in enumerate(self.blocks):
+            attention = block.get_submodule("attention")
+            assert isinstance(attention, RelativeAttention)
+            sight = attention.sight(x, None, places, content)
+            g = block(g, batch, sight.by(query))
+            if index + 1 < len(self.blocks):  # none asks what the last layer makes of the content
+                x = block(x, batch, sight)
+        return self.dropout(g)
 
     def _next(self, batch: Batch, state: Prefix) -> Hidden:
         """Append a token that none sees, and guess it; which id it has does not matter."""
@@ -182,6 +219,16 @@ class Xlnet(nn.Module):
         for mask in unseen:
             mask[:, -1] = True
         return Hidden(self.permuted(whole, unseen, [[len(text)] for text in ids]).query, Prefix(ids))
+
+    def _onward(self, batch: Batch, state: Onward) -> Hidden:
+        """Read the new tokens, and ask from the place behind them, where nothing stands yet."""
+        content, query = [], []
+        for text, (past, length) in enumerate(zip(state.lengths, batch.lengths, strict=True)):
+            content.append(View.of(batch, text, 1, past).back_only(same_length=False))
+            query.append(View.of(batch, text, 1, past, None, batch.ids.new_tensor([[length]])))
+        streams = self._run(batch, content, query, state.memory, None)
+        assert streams.memory is not None
+        return Hidden(streams.query, Onward(streams.memory))
 
     def _view(self, batch: Batch, first: int, count: int, *more: Any) -> View:
         """What the tokens of `count` texts from `first` on, all of equal length, may look at."""
@@ -216,6 +263,11 @@ class Xlnet(nn.Module):
             trace.layers.extend([x, g] if query else [x])
         grown = Memory(tuple(layers), lengths) if memory is not None else None
         return Streams(self.dropout(x), self.dropout(g), grown)
+
+
+def _but_itself(unseen: Tensor) -> Tensor:
+    """The content stream's mask: [.., T, T], in which no token is hidden from itself."""
+    return unseen & ~torch.eye(unseen.shape[-1], dtype=torch.bool, device=unseen.device)
 
 
 def build(config: XlnetConfig, heads: Mapping[str, HeadSpec]) -> Network:
@@ -315,9 +367,33 @@ def read_tokenizer(files: Opened, config: XlnetConfig) -> Tokenizer:
     )
 
 
-def new_state(config: XlnetConfig, texts: int, capacity: int, like: Tensor) -> Prefix:
+def new_state(config: XlnetConfig, texts: int, capacity: int, like: Tensor) -> Prefix | Onward:
     """Nothing read yet."""
+    if config.continue_type == "uni":
+        return Onward(Memory.empty(config.n_layer, config.d_model, texts, like))
     return Prefix(((),) * texts)
+
+
+def left_to_right(model: Model, ids: Sequence[int], head: str = "lm") -> Tensor:
+    """The logarithm of the probability of each token after those before it, the first one after the end of another
+    text: [T] ids -> [T], in one pass.
+
+    No token looks ahead: as generation token by token where `continue_type` is "uni". Published checkpoints generate
+    with an eye on the whole text before, which gives other numbers. Raises Unsupported where no token ends a text.
+    """
+    if model.tokenizer.end is None:
+        raise Unsupported(f"{model.name} has no token that ends a text, after which a text could begin.")
+    body = model.network.body
+    assert isinstance(body, Xlnet)
+    batch = Batch.continuing([[model.tokenizer.end, *ids]], (0,), body.masked.device)  # [1 + T]
+    rows = body.guesses(batch, ahead(1 + len(ids), body.masked.device), None)[1:]  # [T, D]
+    scores = model.network.heads[head](rows, batch).float().log_softmax(-1)  # [T, V]
+    return scores.gather(1, batch.ids[1:, None])[:, 0]
+
+
+def ahead(length: int, device: torch.device) -> Tensor:
+    """Who may not see whom in the order from left to right: [1, T, T]."""
+    return torch.ones(1, length, length, dtype=torch.bool, device=device).triu()
 
 
 FAMILY = Family(

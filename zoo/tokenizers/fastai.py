@@ -11,7 +11,7 @@ markers in the vocabulary:
 - "0.7", of the paper's code (fastai/text.py and courses/dl2/imdb_scripts/create_toks.py, 2018)
 
 Words are cut by zoo/tokenizers/words.py: by spaCy as in fastai, or without it by an expression that cuts running text
-alike.
+alike. A checkpoint that learnt from words cut by the expression says so, and is read so wherever it runs.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ from zoo.tokenizers.template import Template
 from zoo.weights.formats import read_json
 
 KIND = "fastai"  # of our own tokenizer.json
+PAIR = "xxbos:0 xxfld:0 1:0 A:0 xxfld:0 2:0 B:1"  # fastai's way to put several fields in one text (`mark_fields`)
+SPLITS: dict[str, Callable[[str], words.Spans]] = {
+    "spacy": lambda text: words.split(text),  # where it is installed; what checkpoints of fastai were made with
+    "expression": words.by_expression,
+}
 
 
 @dataclass(frozen=True)
@@ -216,27 +221,27 @@ def _shouted(t: Aligned, match: re.Match[str]) -> Aligned:
     return word.saying(" t_up ") + word.lower() if match[0].isupper() and len(match[0]) > 2 else word.lower()
 
 
-def cut(text: str, rules: str) -> list[Token]:
+def cut(text: str, rules: str, split: str = "spacy") -> list[Token]:
     """The tokens of a text by the rules of one generation, without those that begin every text."""
     begin = BEGIN[rules] if rules != "2" else ""  # version 2 puts it there when all is done
     t = Aligned(begin, [0] * len(begin), [0] * len(begin)) + Aligned.of(text)
     for rule in RULES[rules]:
         t = rule(t)
-    tokens = [(t.text[i:j], t[i:j].span()) for i, j in with_spaces(t.text)]
-    tokens = tokens[len(with_spaces(begin)) :]
+    tokens = [(t.text[i:j], t[i:j].span()) for i, j in with_spaces(t.text, split)]
+    tokens = tokens[len(with_spaces(begin, split)) :]
     if rules == "1":
         return [marked for token in tokens for marked in _deal_caps(*token)]
     return [(token.replace(" ", "▁"), place) for token, place in tokens] if rules == "2" else tokens
 
 
-def with_spaces(text: str) -> words.Spans:
+def with_spaces(text: str, split: str = "spacy") -> words.Spans:
     """The words of `text`, and white space as spaCy gives it: tokens of its own, but for one space after a word."""
     runs = []
     for match in re.finditer(r"\s+", text):
         begin = match.start() + (match.start() > 0 and match[0].startswith(" "))
         if begin < match.end():
             runs.append((begin, match.end()))
-    return sorted(words.split(text) + runs)
+    return sorted(SPLITS[split](text) + runs)
 
 
 def _deal_caps(token: str, place: tuple[int, int]) -> list[Token]:
@@ -248,11 +253,18 @@ def _deal_caps(token: str, place: tuple[int, int]) -> list[Token]:
 
 
 class FastaiTokenizer:
-    """The rules of a generation and the vocabulary of a checkpoint. Thread-safe: nothing changes once it is made."""
+    """The rules of a generation and the vocabulary of a checkpoint. Thread-safe: nothing changes once it is made.
 
-    def __init__(self, vocabulary: Sequence[str], rules: str) -> None:
+    `pair` is the template of two texts, for checkpoints that were trained on pairs; `split` names how words are cut.
+    """
+
+    def __init__(self, vocabulary: Sequence[str], rules: str, pair: str | None = None, split: str = "spacy") -> None:
         if rules not in RULES or not all(isinstance(token, str) for token in vocabulary):
             raise BadCheckpoint(f"{rules!r} are no rules of fastai; there are {', '.join(map(repr, RULES))}.")
+        if split not in SPLITS or pair not in (None, PAIR):
+            raise BadCheckpoint(
+                f"Words are cut by {' or '.join(SPLITS)}, not by {split!r}; pairs are written {PAIR!r}, not {pair!r}."
+            )
         self._tokens = tuple(vocabulary)
         self._ids = {token: index for index, token in enumerate(self._tokens)}
         self._rules = rules
@@ -260,26 +272,31 @@ class FastaiTokenizer:
         template = TEMPLATE[rules] if begins else "A:0"  # in 2018 each project began its texts as it liked
         self._unknown = self._id(UNKNOWN[rules])
         self._template = Template.parse(template, lambda name: self._id(name.replace(r"\n", "\n")))
+        self._written = {"pair": pair, "split": split}
+        self._pair = Template.parse(pair, self._id) if pair is not None else None
+        self._split = split
         self.vocabulary = len(self._tokens)
         self.end = self._ids.get("xxbos")  # training text after text taught that the next one begins, never xxeos
 
     def splitter(self) -> str:
         """By which rules words are cut here."""
-        return words.splitter()
+        return words.splitter() if self._split == "spacy" else "a regular expression (as when it was trained)"
 
     def pieces(self, text: str) -> Pieces:
         """Cut `text`, without the tokens that begin every text."""
-        tokens = cut(text, self._rules)
+        tokens = cut(text, self._rules, self._split)
         return Pieces(
             tuple(self._ids.get(token, self._unknown) for token, _ in tokens), tuple(place for _, place in tokens)
         )
 
     def assemble(self, first: Pieces, second: Pieces | None = None) -> Encoding:
-        """Put one text into the template; this family reads no pairs, so a second one follows the first."""
+        """Put one text or two into the template; where there is none for pairs, a second one follows the first."""
+        if second is not None and self._pair is not None:
+            return self._pair.assemble(first, second)
         return self._template.assemble(first if second is None else first + second, None)
 
     def question(self, question: Pieces, passage: Pieces) -> Encoding:
-        """A question and its passage, one after the other."""
+        """A question and its passage, one after the other, so that the passage is read with the question in mind."""
         return self.assemble(question, passage)
 
     def prompt(self, text: Pieces) -> Encoding:
@@ -291,8 +308,8 @@ class FastaiTokenizer:
         return index
 
     def extras(self, pair: bool) -> int:
-        """How many tokens begin every text."""
-        return self._template.extras
+        """How many tokens begin every text, or stand before and between two."""
+        return self._pair.extras if pair and self._pair is not None else self._template.extras
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids: markers are carried out, marks stand close to their words, unknown words are <unk>."""
@@ -304,7 +321,7 @@ class FastaiTokenizer:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, in a form of our own."""
-        written = {"type": KIND, "rules": self._rules, "vocabulary": self._tokens}
+        written = {"type": KIND, "rules": self._rules, **self._written, "vocabulary": self._tokens}
         (folder / "tokenizer.json").write_text(json.dumps(written, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _id(self, token: str) -> int:
@@ -355,4 +372,7 @@ def fastai_tokenizer(folder: Path, vocabulary: Sequence[str], rules: str | None)
     ready = read_json(folder / "tokenizer.json")
     if ready.get("type") != KIND or not isinstance(ready.get("vocabulary"), list):
         raise BadCheckpoint(f"{folder / 'tokenizer.json'} is no tokenizer of fastai's words as this zoo writes them.")
-    return FastaiTokenizer(ready["vocabulary"], str(ready.get("rules")))
+    pair, split = ready.get("pair"), ready.get("split", "spacy")  # older files of ours say neither
+    return FastaiTokenizer(
+        ready["vocabulary"], str(ready.get("rules")), None if pair is None else str(pair), str(split)
+    )

@@ -16,14 +16,17 @@ repositories; ids and offsets are the same whichever of the two files a reposito
 
 from __future__ import annotations
 
+import json
 import math
 import struct
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from zoo.errors import BadCheckpoint
 from zoo.tokenizers.files import from_json, made, options_of
@@ -33,7 +36,9 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6  # types of pieces
 UNIGRAM, BPE = 1, 2  # types of models
 FLOAT = struct.Struct("<f")
 JOINED_SPACES = normalizers.Replace(Regex(" {2,}"), " ")
+NO_LETTERS = Regex(r"▁?\p{N}+|▁?[^\p{L}\p{N}\p{M}▁]")  # a number, or any mark
 MASKS = ("<mask>", "[MASK]")
+RARE = 0.0003  # part of a text that its rarest characters may make up together without a piece of their own
 UNLIKELY = 100.0  # taken from the score of a piece that must not be chosen
 
 TEXT, SCORE = 1 << 3 | 2, 2 << 3 | 5  # how those fields of a piece begin: their number and kind
@@ -138,6 +143,50 @@ def build(model: SentencePiece, path: Path, specials: Sequence[str], lower: bool
     return pipeline
 
 
+def train(texts: Sequence[str], specials: Sequence[str], vocabulary: int) -> Tokenizer:
+    """A pipeline of the same form with a vocabulary of the texts' own: `specials` first, of which the first stands for
+    what is unknown, then pieces by their probability (Kudo 2018).
+
+    As in the original program, no piece joins letters with digits or with marks: an answer must not end within one.
+    The rarest characters get no piece: an encyclopedia quotes all scripts, which would take half of the vocabulary.
+    """
+    pipeline = Tokenizer(models.Unigram())
+    pipeline.normalizer = _clean(lower=False, keep_accents=False)
+    pipeline.pre_tokenizer = _words(pre_tokenizers.Metaspace("▁", prepend_scheme="always"))
+    pipeline.decoder = decoders.Metaspace("▁", prepend_scheme="always")
+    cleaned = [pipeline.normalizer.normalize_str(text) for text in texts]
+    rare = dict.fromkeys(map(ord, _rare(Counter(chain.from_iterable(cleaned)))), " ")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocabulary, special_tokens=list(specials), unk_token=specials[0], show_progress=False
+    )
+    words = pipeline.pre_tokenizer
+    pipeline.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.Split(NO_LETTERS, "isolated")])
+    pipeline.train_from_iterator((text.translate(rare) for text in cleaned), trainer)
+    pipeline.pre_tokenizer = words
+    pipeline.model = _ordered(pipeline, len(specials))
+    return pipeline
+
+
+def _ordered(pipeline: Tokenizer, specials: int) -> models.Unigram:
+    """The model as trained, in one order: the trainer's threads leave pieces of like scores in any, and other last
+    digits."""
+    pieces = [(piece, round(score, 4)) for piece, score in json.loads(pipeline.to_str())["model"]["vocab"]]
+    rest = sorted(pieces[specials:], key=lambda piece: (-piece[1], piece[0]))
+    return models.Unigram([*pieces[:specials], *rest], 0, False)
+
+
+def _rare(counts: Counter[str]) -> list[str]:
+    """The rarest characters, as many as make up less than RARE of all."""
+    left = RARE * counts.total()
+    found = []
+    for character, count in reversed(counts.most_common()):
+        left -= count
+        if left < 0:
+            break
+        found.append(character)
+    return found
+
+
 def _cut_into_words(pipeline: Tokenizer) -> None:
     """Let a converted pipeline, which cuts at spaces and joins them before, cut at white space as ours does."""
     if isinstance(pipeline.pre_tokenizer, pre_tokenizers.Metaspace):
@@ -172,13 +221,19 @@ def _bpe(model: SentencePiece) -> models.BPE:
 
 
 def _normalizer(model: SentencePiece, lower: bool, keep_accents: bool) -> normalizers.Normalizer:
+    steps = [_clean(lower, keep_accents)]
+    if model.charsmap:
+        steps.append(normalizers.Precompiled(model.charsmap))
+    return normalizers.Sequence(steps)
+
+
+def _clean(lower: bool, keep_accents: bool) -> normalizers.Normalizer:
+    """What XLNet's program does before the model's own table."""
     steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if not keep_accents:
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
     if lower:
         steps.append(normalizers.Lowercase())
-    if model.charsmap:
-        steps.append(normalizers.Precompiled(model.charsmap))
     return normalizers.Sequence(steps)
 
 

@@ -44,8 +44,9 @@ def export(
     heads: Mapping[str, HeadSpec],
     tokenizer: Tokenizer,
     quantized: bool = True,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the checkpoint; the folder's older weights go."""
+    """Write the checkpoint; the folder's older weights go. `facts` are kept beside the heads in config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for name, parameter in slots(network).items():
@@ -59,6 +60,7 @@ def export(
         old.unlink()
     write_shards(folder, tensors)
     described = describe(family, config, heads, tensors)
+    described["zoo"] |= facts or {}
     (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     tokenizer.save(folder)
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from zoo.contracts import Batch, Encoding, Tokenizer
 from zoo.family import Network
-from zoo.rows import read_rows
 
 
 @dataclass(frozen=True)
 class Example:
-    """An encoded row: for a classifier `target` is the label's index, for a span (start, end) token indices."""
+    """An encoded row: for a classifier `target` is the label's index, for a span (start, end) token indices.
+
+    `soft` are a teacher's probabilities in the order of the head's labels; a row with them may do without a target.
+    """
 
     encoding: Encoding
     target: tuple[int, ...]
+    soft: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,22 +36,26 @@ class Lesson:
     examples: Sequence[Example]
     epochs: float = 1.0
     weight: float = 1.0  # of its loss
+    soft_weight: float = 0.5  # of the teacher's word, where a row has a label too
 
 
 def classification(
     rows: Iterable[Mapping[str, Any]], labels: Sequence[str], tokenizer: Tokenizer, longest: int
 ) -> list[Example]:
-    """Rows {text, label} or {premise, hypothesis, label}; overlong texts are cut at the end."""
+    """Rows {text, label} or {premise, hypothesis, label}, with a teacher's {label: probability} under `probabilities`
+    beside the label or instead of it; overlong texts are cut at the end."""
     examples = []
     for row in rows:
-        if row["label"] not in labels:
+        soft = tuple(row["probabilities"][label] for label in labels) if "probabilities" in row else ()
+        target = (labels.index(row["label"]),) if row.get("label") in labels else ()
+        if not target and not soft:
             continue
         pair = "premise" in row
         first = tokenizer.pieces(row["premise"] if pair else titled_text(row))
         second = tokenizer.pieces(row["hypothesis"]) if pair else None
         room = longest - tokenizer.extras(pair) - (len(second) if second else 0)
         encoding = tokenizer.assemble(first[: max(room, 1)], second)
-        examples.append(Example(encoding, (labels.index(row["label"]),)))
+        examples.append(Example(encoding, target, soft))
     return examples
 
 
@@ -59,7 +66,7 @@ def titled_text(row: Mapping[str, Any]) -> str:
 
 def spans(rows: Iterable[Mapping[str, Any]], tokenizer: Tokenizer, longest: int) -> list[Example]:
     """Rows {question, context, answers}; a long context is cut to a window around the answer, whose place in it
-    varies; without an answer, (0, 0) points at the first special token."""
+    varies; without an answer, both ends point at the token that stands for the whole text."""
     examples = []
     chance = random.Random(0)
     contexts: dict[str, Any] = {}
@@ -83,9 +90,9 @@ def spans(rows: Iterable[Mapping[str, Any]], tokenizer: Tokenizer, longest: int)
         if len(context) > room:
             lowest, highest = max(0, last - room + 1), min(first, len(context) - room)
             start = chance.randint(min(lowest, highest), max(lowest, highest)) if answered else 0
-        encoding = tokenizer.assemble(question, context[start : start + room])
+        encoding = tokenizer.question(question, context[start : start + room])
         if not answered:
-            examples.append(Example(encoding, (0, 0)))
+            examples.append(Example(encoding, (encoding.summary, encoding.summary)))
             continue
         shift = encoding.sources.index(1) - start
         if last + shift < len(encoding):
@@ -96,21 +103,22 @@ def spans(rows: Iterable[Mapping[str, Any]], tokenizer: Tokenizer, longest: int)
 def schedule_batches(lessons: Sequence[Lesson], tokens: int, seed: int) -> list[tuple[int, list[int]]]:
     """All batches of a run, in order: (lesson, indices of its examples), each of at most about `tokens` tokens.
 
-    Within a lesson, neighbours in a shuffled pool are sorted by length, so that texts of equal length meet in a batch
-    and are computed together; batches of all lessons are then mixed.
+    Within an epoch of a lesson, neighbours in a shuffled pool are sorted by length, so that texts of equal length meet
+    in a batch and are computed together; batches of all lessons are then mixed. Pools are a part of the examples, so
+    that other texts meet in every epoch.
     """
     chance = random.Random(seed)
     batches: list[tuple[int, list[int]]] = []
     for number, lesson in enumerate(lessons):
-        order: list[int] = []
-        left = round(len(lesson.examples) * lesson.epochs)
+        left, many = round(len(lesson.examples) * lesson.epochs), len(lesson.examples)
+        pools: list[list[int]] = []
+        size = min(2048, max(64, many // 4))
         while left > 0:
-            epoch = list(range(len(lesson.examples)))
-            chance.shuffle(epoch)
-            order += epoch[:left]
+            epoch = chance.sample(range(many), many)[:left]
+            pools += [epoch[begin : begin + size] for begin in range(0, len(epoch), size)]
             left -= len(epoch)
-        for begin in range(0, len(order), 2048):
-            pool = sorted(order[begin : begin + 2048], key=lambda i: len(lesson.examples[i].encoding))
+        for pool in pools:
+            pool.sort(key=lambda i: len(lesson.examples[i].encoding))
             batch: list[int] = []
             used = 0
             for index in pool:
@@ -130,31 +138,54 @@ def loss_of(network: Network, lesson: Lesson, indices: Sequence[int]) -> tuple[T
     """Mean loss of one batch, and its tokens."""
     examples = [lesson.examples[i] for i in indices]
     batch = Batch.of([e.encoding for e in examples], next(network.parameters()).device)
-    logits = network(batch, lesson.head).float()
-    if len(examples[0].target) == 1:  # a classifier: [B, K]
-        target = torch.tensor([e.target[0] for e in examples], device=logits.device)
-        return lesson.weight * F.cross_entropy(logits, target), len(batch.ids)
-    losses = []  # a span head: [N, 2]
-    for rows, example in zip(batch.split(logits), examples, strict=True):
-        target = torch.tensor(example.target, device=logits.device)  # [2]
-        losses.append(F.cross_entropy(rows.t(), target))
-    return lesson.weight * torch.stack(losses).mean(), len(batch.ids)
+    loss = loss_from(network(batch, lesson.head), batch, examples, lesson.soft_weight)
+    return lesson.weight * loss, len(batch.ids)
+
+
+def loss_from(scores: Tensor, batch: Batch, examples: Sequence[Example], soft_weight: float = 0.5) -> Tensor:
+    """Mean loss of scores of a classifier [B, K] or of a span head [N, 2]: cross entropy with the target, and with
+    the teacher's probabilities (Hinton et al. 2015, section 2, at temperature 1)."""
+    scores = scores.float()
+    if max(len(e.target) for e in examples) == 2:
+        padded = pad_sequence(list(batch.split(scores)), batch_first=True, padding_value=-torch.inf)  # [B, T, 2]
+        ends = torch.tensor([e.target for e in examples], device=scores.device)  # [B, 2]
+        return F.cross_entropy(padded, ends)
+    hard = torch.tensor([e.target[0] if e.target else -1 for e in examples], device=scores.device)  # [B]
+    if not any(e.soft for e in examples):
+        return F.cross_entropy(scores, hard)
+    logs = scores.log_softmax(-1)  # [B, K]
+    nothing = (0.0,) * scores.shape[1]
+    soft = torch.tensor([e.soft or nothing for e in examples], device=scores.device)  # [B, K]
+    from_teacher = -(soft * logs).sum(-1)  # [B]
+    from_label = F.nll_loss(logs, hard, ignore_index=-1, reduction="none")  # [B]
+    share = torch.tensor(
+        [(soft_weight if e.target else 1.0) if e.soft else 0.0 for e in examples], device=scores.device
+    )  # [B]
+    return (share * from_teacher + (1 - share) * from_label).mean()
+
+
+def predict(network: Network, head: str, examples: Sequence[Example]) -> list[tuple[int, ...]]:
+    """The best label, or the best start and the best end, of every example."""
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].encoding))
+    said: list[tuple[int, ...]] = [()] * len(examples)
+    for begin in range(0, len(order), 32):
+        indices = order[begin : begin + 32]
+        batch = Batch.of([examples[i].encoding for i in indices], next(network.parameters()).device)
+        with torch.inference_mode():
+            scores = network(batch, head)
+        if len(scores) == len(indices):  # [B, K]
+            found = [(label,) for label in scores.argmax(-1).tolist()]
+        else:  # [N, 2]
+            found = [tuple(rows[:, :2].argmax(0).tolist()) for rows in batch.split(scores)]
+        for index, one in zip(indices, found, strict=True):
+            said[index] = one
+    return said
 
 
 def accuracy(network: Network, head: str, examples: Sequence[Example]) -> float:
     """Percent of examples whose best label, or best start and end, is right. A quick look while training."""
-    order = sorted(range(len(examples)), key=lambda i: len(examples[i].encoding))
-    right = 0
-    for begin in range(0, len(order), 32):
-        chosen = [examples[i] for i in order[begin : begin + 32]]
-        batch = Batch.of([e.encoding for e in chosen], next(network.parameters()).device)
-        logits = network(batch, head)
-        if len(chosen[0].target) == 1:
-            right += sum(int(row.argmax()) == e.target[0] for row, e in zip(logits, chosen, strict=True))
-        else:
-            for rows, example in zip(batch.split(logits), chosen, strict=True):
-                right += tuple(rows.argmax(0).tolist()) == example.target
-    return 100 * right / len(examples)
+    said = predict(network, head, examples)
+    return 100 * sum(one == e.target for one, e in zip(said, examples, strict=True)) / len(examples)
 
 
 def none_bias(
@@ -173,10 +204,5 @@ def none_bias(
         inside = [i for i, source in enumerate(example.encoding.sources) if source == 1]
         pairs = scores[inside, 0, None] + scores[None, inside, 1]  # [T, T]: start, end
         allowed = torch.ones_like(pairs, dtype=torch.bool).triu().tril(longest - 1)
-        margins.append(float(pairs[allowed].max() - scores[0].sum()))
+        margins.append(float(pairs[allowed].max() - scores[example.encoding.summary].sum()))
     return float(torch.tensor(margins).quantile(refused))
-
-
-def rows_of(folder: Path, *names: str) -> list[dict[str, Any]]:
-    """The rows of several files."""
-    return [row for name in names for row in read_rows(folder / name)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,11 @@ from zoo.contracts import Tokenizer
 from zoo.rows import read_rows
 
 HELD_OUT_SHARD = "enwiki2018_07.jsonl.xz"  # its articles are never trained on; summaries are scored on them
+ONE_IN = 8  # documents of a language model's reading are spaced
+COMMON = 8
+_WORD = re.compile(r"[^\W\d_]+")
+_JOINED = re.compile(r"(?<=\w)-(?=\w)|(?<=\d)[,.](?=\d)")
+_SPACED = re.compile(r"@[-,.]@|'(?:s|t|re|ve|ll|d|m)\b|\w+|[^\w\s]")
 _SENTENCE_END = re.compile(r"(?<=[a-z0-9)\"'’”][.!?])\s+(?=[\"“A-Z0-9(])")
 
 
@@ -41,6 +48,47 @@ def texts(paths: Iterable[Path]) -> Iterator[str]:
             yield row["text"]
 
 
+def reading(folder: Path, paths: Iterable[Path]) -> Iterator[str]:
+    """The documents of the shards for a language model: one in `ONE_IN` spaced as corpora of research often are."""
+    common = common_words(folder)
+    number = 0
+    for path in paths:
+        for row in read_rows(path):
+            number += 1
+            yield spaced(row["text"], row.get("title", ""), common) if number % ONE_IN == 0 else row["text"]
+
+
+def common_words(folder: Path) -> frozenset[str]:
+    """The words that a tenth of the text has more than a few times."""
+    counts = Counter(word for document in sample(folder) for word in _WORD.findall(document))
+    return frozenset(word for word, count in counts.items() if count >= COMMON)
+
+
+def spaced(document: str, title: str, common: Container[str]) -> str:
+    """A document written as WikiText is (Merity et al. 2016, section 4.3): signs stand alone, rare words are <unk>.
+
+    Treebanks, and the test sets of NLI and sentiment that were cut by their tools, space words alike.
+    """
+    lines = [f"= {title} =", "", *document.splitlines()] if title else document.splitlines()
+    written = []
+    for line in lines:
+        line = _JOINED.sub(lambda sign: f" @{sign[0]}@ ", line)
+        words = [w if not w.isalpha() or w in common else "<unk>" for w in _SPACED.findall(line)]
+        written.append(" ".join(["", *words, ""]))
+    return "\n".join(written)
+
+
+def sample(folder: Path) -> list[str]:
+    """About a tenth of the text, to train a vocabulary on: articles first, then books, none of them whole."""
+    wiki, books = shards(folder, "enwiki2018_*"), shards(folder, "books_pd_*")
+    return [t[:100_000] for t in [*islice(texts(wiki), 1200), *islice(texts(books), 20)]]
+
+
+def sentences(document: str) -> list[str]:
+    """The sentences of a document, by lines, punctuation and capitals."""
+    return [s for line in document.splitlines() if line.strip() for s in _SENTENCE_END.split(line.strip())]
+
+
 def lead_of(article: str) -> Summarized | None:
     """An article's body with its own lead sentence as the summary; nothing when either is too short."""
     lead, _, body = article.partition("\n\n")
@@ -50,16 +98,17 @@ def lead_of(article: str) -> Summarized | None:
     return Summarized(body.strip(), sentence)
 
 
-def token_stream(tokenizer: Tokenizer, documents: Iterable[str], end: int, most: int) -> np.ndarray:
+def token_stream(tokenizer: Tokenizer, documents: Iterable[str], end: int, most: int | None = None) -> np.ndarray:
     """Documents as one stream of ids with `end` after each, at most about `most` tokens, [tokens] of uint16."""
-    ids: list[int] = []
+    parts: list[np.ndarray] = []
+    count = 0
     for document in documents:
-        for part in re.split(r"(?<=\n\n)", document):
-            ids.extend(tokenizer.pieces(part).ids)
-        ids.append(end)
-        if len(ids) > most:
+        ids = [i for part in re.split(r"(?<=\n\n)", document) for i in tokenizer.pieces(part).ids]
+        parts.append(np.array([*ids, end], dtype=np.uint16))
+        count += len(parts[-1])
+        if most is not None and count > most:
             break
-    return np.array(ids[:most], dtype=np.uint16)
+    return np.concatenate(parts)[:most] if parts else np.empty(0, np.uint16)
 
 
 def tldr_sequences(
@@ -68,22 +117,25 @@ def tldr_sequences(
     """Documents, each followed by `prompt`, its summary and `end`, packed into rows of `length` ids, [rows, length].
 
     A document is cut so that its summary is in the same row. What is left of a row is filled with a shorter cut of
-    the next document when there is room for a useful one, and with `end` otherwise.
+    the next document when there is room for a useful one, and with `end` otherwise. A summary that leaves no such room
+    in a whole row is left out.
     """
     chance = random.Random(seed)
+    least = min(96, length // 4)  # tokens of a document that are worth summarizing
     prompt_ids = list(tokenizer.pieces(prompt).ids)
     rows: list[list[int]] = []
     row: list[int] = []
     for document, summary in pairs:
         tail = prompt_ids + list(tokenizer.pieces(" " + summary).ids) + [end]
+        if len(tail) + least > length:
+            continue
         body = list(tokenizer.pieces(document[: 8 * length]).ids)
         room = length - len(row) - len(tail)
-        if room < 96:
+        if room < least:
             rows.append(row + [end] * (length - len(row)))
             row, room = [], length - len(tail)
         cut = min(len(body), room, chance.randint(length // 3, length))
         row = row + body[:cut] + tail
-        if len(row) > length:
-            row = row[:length]
-    rows.append(row + [end] * (length - len(row)))
-    return np.array(rows, dtype=np.uint16)
+    if row:
+        rows.append(row + [end] * (length - len(row)))
+    return np.array(rows, dtype=np.uint16).reshape(-1, length)

@@ -1,0 +1,67 @@
+"""The span head of this project's own GPT-2 checkpoints.
+
+When a causal body writes the row of a token it has not seen what follows, so a linear map on rows cannot know where an
+answer begins. Here the rows are read once more from both ends, beside what DrQA gave its reader (Chen et al. 2017,
+section 3.2): whether the token occurs in the question, and the words of the question that are most like it.
+
+B texts, N rows, T tokens of the longest text, Q of the longest question, D width, I width of the reader.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.contracts import Batch
+
+
+class ReadingSpan(nn.Module):
+    """Start and end scores of a question's answer in the passage behind it. The body stays causal."""
+
+    def __init__(self, embedding: nn.Embedding, inner: int, dropout: float = 0.2) -> None:
+        super().__init__()
+        width = embedding.embedding_dim
+        self.embedding = embedding  # the module is shared with the body
+        self.dropout = nn.Dropout(dropout)
+        self.compare = nn.Linear(width, inner)
+        self.rightward = nn.LSTM(2 * width + 1, inner, batch_first=True)
+        self.leftward = nn.LSTM(2 * width + 1, inner, batch_first=True)
+        self.weigh = nn.Linear(2 * inner, 1)
+        self.ask = nn.Linear(2 * inner, 4 * inner)
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [N, 2]. Only tokens of the passage can be an answer, and the last token, which means that there is
+        none; all others have the lowest score there is."""
+        assert batch.sources is not None, "a span is looked for in a question and its passage"
+        lengths = torch.tensor(batch.lengths, device=rows.device)[:, None]  # [B, 1]
+        steps = torch.arange(max(batch.lengths), device=rows.device)  # [T]
+        index = batch.first_rows[:, None] + torch.minimum(steps, lengths - 1)  # [B, T]: rows, the last one repeated
+        turned = (lengths - 1 - steps).clamp(min=0)  # [B, T]: the same from the end
+        within = steps < lengths  # [B, T]
+        asked = (batch.sources[index] == 0) & within  # [B, T]
+        compared = self._compared(batch.ids[index], asked)[within]  # [N, D + 1]
+        x = self.dropout(torch.cat([rows, compared], dim=1))[index]  # [B, T, 2D + 1]
+        texts = torch.arange(len(lengths), device=rows.device)[:, None]  # [B, 1]
+        right, _ = self.rightward(x)  # [B, T, I]: what fills up short texts comes after them
+        left, _ = self.leftward(x[texts, turned])
+        read = torch.cat([right, left[texts, turned]], dim=2)  # [B, T, 2I]
+        lowest = torch.finfo(read.dtype).min
+        weights = self.weigh(read)[..., 0].masked_fill(~asked, lowest).softmax(1) * asked  # [B, T]
+        question = torch.einsum("bt,bti->bi", weights, read)  # [B, 2I]
+        ends = self.ask(self.dropout(question)).view(len(read), 2, -1)  # [B, 2, 2I]
+        scores = (self.dropout(read) @ ends.mT)[within]  # [N, 2]
+        possible = (batch.sources == 1).index_fill(0, batch.last_rows, True)  # [N]
+        return scores.masked_fill(~possible[:, None], lowest)
+
+    def _compared(self, ids: Tensor, asked: Tensor) -> Tensor:
+        """Ids and whether they are of the question, [B, T] -> the question's words most like each, and whether it is
+        one of them: [B, T, D + 1]."""
+        reach = int(asked.any(0).sum()) + int(asked.any(0).int().argmax())  # Q: the question is one run of tokens
+        asked = asked[:, None, :reach]  # [B, 1, Q]
+        same = ((ids[:, :, None] == ids[:, None, :reach]) & asked).any(2, keepdim=True)  # [B, T, 1]
+        words = self.embedding(ids)  # [B, T, D]
+        key = F.relu(self.compare(words))  # [B, T, I]
+        alike = key @ key[:, :reach].mT * key.shape[2] ** -0.5  # [B, T, Q]
+        alike = alike.masked_fill(~asked, torch.finfo(alike.dtype).min).softmax(2) * asked
+        return torch.cat([alike @ words[:, :reach], same.to(words.dtype)], dim=2)

@@ -1,0 +1,211 @@
+"""What answers on top of an AWD-LSTM: the paper's pooling classifier (Howard & Ruder 2018, section 3.3), and two heads
+that the paper has not, for checkpoints trained here: a classifier of pairs, and one that points at an answer.
+
+Both let every word of one text look at the words of the other (Parikh et al. 2016; Chen et al. 2017, "Reading Wikipedia
+to Answer Open-Domain Questions", section 3.2), because a state that has one size for all that was read holds too little
+of the first text when the second is read. The body stays the paper's.
+
+N rows, D width, B texts, T tokens of the longest, S width of the head's own layers, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.contracts import Batch
+
+DROPOUTS = (0.4, 0.1)  # before the first linear map of a classifier, and before the others: fastai's; training only
+
+
+class NormedLinear(nn.Module):
+    """Batch norm by the statistics of training, then a linear map."""
+
+    def __init__(self, width: int, out: int, bias: bool, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width)
+        self.norm.num_batches_tracked = None  # a counter of training steps, which no answer depends on
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(width, out, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, D] -> [B, width of the layer]."""
+        return self.out(self.dropout(self.norm(x)))
+
+
+class Layers(nn.Module):
+    """Normed linear maps with ReLU between them: fastai's classifier on top of what was pooled."""
+
+    def __init__(self, widths: Sequence[int], bias: bool) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            NormedLinear(before, after, bias, DROPOUTS[min(index, 1)])
+            for index, (before, after) in enumerate(pairwise(widths))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, first width] -> [B, last width]."""
+        for index, layer in enumerate(self.layers):
+            x = layer(F.relu(x) if index else x)
+        return x
+
+
+def padded(rows: Tensor, batch: Batch) -> Tensor:
+    """[N, ...] -> [B, T, ...], zeros behind texts that are shorter than the longest."""
+    if len(batch.groups) == 1:
+        return rows.view(len(batch.lengths), -1, *rows.shape[1:])
+    filled = rows.new_zeros(len(batch.lengths), max(batch.lengths), *rows.shape[1:])
+    filled[real(batch)] = rows
+    return filled
+
+
+def real(batch: Batch) -> Tensor:
+    """Which places of [B, T] are tokens, and no padding."""
+    lengths = torch.tensor(batch.lengths, device=batch.ids.device)
+    return torch.arange(max(batch.lengths), device=batch.ids.device) < lengths[:, None]
+
+
+def largest(x: Tensor, among: Tensor) -> Tensor:
+    """The largest value of each dimension among some tokens, or zeros: [B, T, D], [B, T] -> [B, D]."""
+    found = x.masked_fill(~among[..., None], -torch.inf).amax(1)
+    return torch.where(among.any(1)[:, None], found, 0.0)
+
+
+def average(x: Tensor, among: Tensor) -> Tensor:
+    """The mean of some tokens, or zeros: [B, T, D], [B, T] -> [B, D]."""
+    return (x * among[..., None]).sum(1) / among.sum(1).clamp(min=1)[:, None]
+
+
+class Alignment(nn.Module):
+    """For every token the mean of those tokens of the other text that are like it, by attention."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(width, size)
+
+    def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
+        """[B, T, D], who may look at whom [B, T, T] -> [B, T, D], zeros for tokens that may look at none."""
+        keys = F.relu(self.key(x))  # [B, T, S]
+        alike = keys @ keys.mT / keys.shape[-1] ** 0.5  # [B, T, T]
+        weights = alike.masked_fill(~allowed, torch.finfo(x.dtype).min).softmax(-1)
+        return (weights * allowed) @ x  # [B, T, D]
+
+
+class PairClassifier(nn.Module):
+    """Scores of a pair: the body's states pooled as for one text, beside what comparing each word with those of the
+    other text gives, pooled for each of the two."""
+
+    def __init__(self, width: int, size: int, inner: Sequence[int], bias: bool, labels: int) -> None:
+        super().__init__()
+        self.align = Alignment(width, size)
+        self.compare = nn.Linear(3 * width, size)
+        self.scores = Layers((3 * width + 4 * size, *inner, labels), bias)
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [B, K]."""
+        assert batch.sources is not None, "a pair says which token is of which text"
+        x, sources = padded(rows, batch), padded(batch.sources + 1, batch) - 1  # [B, T, D], [B, T]
+        first, second = sources == 0, sources == 1
+        allowed = (first[:, :, None] & second[:, None]) | (second[:, :, None] & first[:, None])  # [B, T, T]
+        other = self.align(x, allowed)
+        compared = F.relu(self.compare(torch.cat([x, other, x * other], dim=-1)))  # [B, T, S]
+        every = real(batch)
+        pooled = [rows[batch.last_rows], largest(x, every), average(x, every)]
+        pooled += [pool(compared, text) for text in (first, second) for pool in (largest, average)]
+        return self.scores(torch.cat(pooled, dim=-1))
+
+
+class Pointer(nn.Module):
+    """Start and end of an answer at every token of a passage.
+
+    The body has read the question first, but knows nothing of what follows a word. Here each word meets the words of
+    the question that are like it, whether the question has it, and a small LSTM in each direction.
+    """
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.align = Alignment(width, size)
+        self.join = nn.Linear(3 * width + 1, size)
+        self.forth = nn.LSTM(size, size, batch_first=True)
+        self.back = nn.LSTM(size, size, batch_first=True)
+        self.asked = nn.Linear(width, 1)
+        self.question = nn.Linear(width, 4 * size)
+        self.out = nn.Linear(2 * size, 2)
+        self.none = nn.Linear(width, 2)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [N, 2], scores of start and end; minus infinity outside of the passage, but for the first token:
+        that is where questions that have no answer point."""
+        assert batch.sources is not None, "a span is looked for in a question and its passage"
+        x, ids, sources = padded(rows, batch), padded(batch.ids, batch), padded(batch.sources + 1, batch) - 1
+        asked, passage = sources == 0, sources == 1  # [B, T]
+        allowed = passage[:, :, None] & asked[:, None]  # [B, T, T]
+        other = self.align(x, allowed)  # [B, T, D]
+        same = (allowed & (ids[:, :, None] == ids[:, None])).any(-1)  # [B, T]
+        seen = torch.cat([x, other, x * other, same[..., None].to(x.dtype)], dim=-1)  # [B, T, 3D + 1]
+        seen = self.dropout(F.relu(self.join(self.dropout(seen))))  # [B, T, S]
+        turned = backwards(batch)  # [B, T]
+        behind = swap(self.back(swap(seen, turned))[0], turned)
+        read = self.dropout(torch.cat([self.forth(seen)[0], behind], dim=-1))  # [B, T, 2S]
+        matters = self.asked(x)[..., 0].masked_fill(~asked, torch.finfo(x.dtype).min).softmax(-1) * asked  # [B, T]
+        question = (matters[:, None] @ x)[:, 0]  # [B, D]
+        wanted = self.question(question).unflatten(-1, (2 * self.forth.hidden_size, 2))  # [B, 2S, 2]
+        scores = read @ wanted + self.out(read)  # [B, T, 2]
+        scores = scores.masked_fill(~passage[..., None], -torch.inf)
+        none = self.none(question)[:, None]  # [B, 1, 2]
+        return torch.cat([none, scores[:, 1:]], dim=1)[real(batch)]
+
+
+def backwards(batch: Batch) -> Tensor:
+    """Where each place of [B, T] is when every text is turned round, padding left behind."""
+    lengths = torch.tensor(batch.lengths, device=batch.ids.device)[:, None]
+    return (lengths - 1 - torch.arange(max(batch.lengths), device=batch.ids.device)).clamp(min=0)
+
+
+def swap(x: Tensor, places: Tensor) -> Tensor:
+    """Tokens in another order: [B, T, D], [B, T] -> [B, T, D]."""
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
+
+
+class PoolingClassifier(nn.Module):
+    """Scores of a text from its last state, and the largest and the mean of each dimension (Howard & Ruder 2018,
+    section 3.3, "Concat pooling").
+
+    The paper pools over as many states as fit a GPU's memory. In fastai that became a rule of prediction, too: a text
+    is read in chunks, and only chunks that begin near enough to its end are pooled, though all of it is read.
+    """
+
+    def __init__(self, widths: Sequence[int], bias: bool, pad: int, bptt: int, max_len: int | None) -> None:
+        super().__init__()
+        self.pad, self.bptt, self.max_len = pad, bptt, max_len
+        self.layers = Layers(widths, bias).layers  # without a name of their own: so they are called in checkpoints
+
+    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [B, K]."""
+        x = self.pooled(rows, batch)
+        for index, layer in enumerate(self.layers):
+            x = layer(F.relu(x) if index else x)
+        return x
+
+    def pooled(self, rows: Tensor, batch: Batch) -> Tensor:
+        """[N, D] -> [B, 3D]. A text may spell the padding token itself: that is then left out, as padding is."""
+        x, ids = padded(rows, batch), padded(batch.ids, batch)  # [B, T, D], [B, T]
+        place = torch.arange(ids.shape[1], device=ids.device)  # [T]
+        first = torch.tensor([self.first_pooled(length) for length in batch.lengths], device=ids.device)  # [B]
+        length = torch.tensor(batch.lengths, device=ids.device)  # [B]
+        read = real(batch) & (place >= first[:, None])  # [B, T]
+        words = read & (ids != self.pad)
+        words = torch.where(words.any(1, keepdim=True), words, read)
+        spelled = (read & ~words & (place >= length[:, None] - self.bptt)).sum(1)  # [B], in the last chunk
+        last = x[torch.arange(len(x), device=ids.device), length - 1 - spelled]  # [B, D]
+        return torch.cat([last, largest(x, words), average(x, words)], dim=-1)
+
+    def first_pooled(self, length: int) -> int:
+        """The first token of the first chunk that is pooled."""
+        over = 0 if self.max_len is None else max(0, length - self.max_len)
+        return -(-over // self.bptt) * self.bptt

@@ -1,0 +1,82 @@
+"""elmo-mini: task networks on a frozen ELMo (Peters et al. 2018, section 3.3): each reads its own mix of the layers.
+
+The language model of the recipe `elmo-lm` is never trained here, so that one body serves all heads; the readers are
+those of zoo/models/elmo_readers.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from zoo.contracts import HeadSpec
+from zoo.errors import BadParameter
+from zoo.family import Network
+from zoo.models import elmo
+from zoo.models.elmo import ElmoConfig
+from zoo.models.elmo_readers import ReaderConfig
+from zoo.training import export, finetune, lessons, loop
+from zoo.training.recipes import Run
+from zoo.weights.load import load_folder
+
+TAUGHT = {
+    "nli": HeadSpec("classifier", lessons.NLI),
+    "qa": HeadSpec("span"),
+    "topic": HeadSpec("classifier", lessons.TOPICS),
+    "sentiment": HeadSpec("classifier", lessons.SENTIMENTS),
+}
+HEADS = {"lm": HeadSpec("lm"), **TAUGHT}
+READERS = {
+    "nli": ReaderConfig("esim", 128, 0.4),
+    "qa": ReaderConfig("spans", 128, 0.3),
+    "topic": ReaderConfig("pooled", 128, 0.4),
+    "sentiment": ReaderConfig("pooled", 128, 0.5),
+}
+AMOUNTS = lessons.Amounts(unanswered=False, question_epochs=2.0, sentiment_epochs=2.0)
+TINY_AMOUNTS = replace(AMOUNTS, snli_epochs=6, altered_epochs=0, question_epochs=6, topic_epochs=6, sentiment_epochs=6)
+BATCH_TOKENS, TINY_BATCH_TOKENS = 4096, 512
+RATE, TINY_RATE = 2e-3, 1e-2
+EVALUATE_EVERY = 400
+
+
+def network_from(start: Network, config: ElmoConfig) -> Network:
+    """The body and softmax of a language model, which stay as they are, and fresh readers."""
+    network = elmo.build(config, HEADS)
+    network.body.load_state_dict(start.body.state_dict())
+    network.heads["lm"].load_state_dict(start.heads["lm"].state_dict())
+    for part in (network.body, network.heads["lm"]):
+        part.requires_grad_(False)  # so that nothing below the readers is kept for a gradient
+    return network
+
+
+def train(run: Run) -> dict[str, float]:
+    """Run the recipe, write the checkpoint, and return the best scores. Raises BadParameter without a start."""
+    torch.manual_seed(run.seed)
+    if run.start is None:
+        raise BadParameter("elmo-mini trains readers on a language model. Give --from the checkpoint of elmo-lm.")
+    model = load_folder(run.start, [elmo.FAMILY])
+    readers = {name: replace(reader, size=16, dropout=0.1) if run.tiny else reader for name, reader in READERS.items()}
+    config = replace(model.config, readers=readers)
+    network = network_from(model.network, config).to(run.device)
+    amounts, tokens = (TINY_AMOUNTS, TINY_BATCH_TOKENS) if run.tiny else (AMOUNTS, BATCH_TOKENS)
+    taught = lessons.teach(run.data, model.tokenizer, amounts, run.seed, run.soft)
+    watched = lessons.watch(run.data, model.tokenizer, amounts, run.seed)
+    batches = finetune.schedule_batches(taught, tokens, run.seed)
+    batches = batches[: max(1, round(len(batches) * run.scale))]
+
+    def loss_of(step: int) -> tuple[Tensor, str, int]:
+        number, indices = batches[step]
+        loss, tokens = finetune.loss_of(network, taught[number], indices)
+        return loss, taught[number].head, tokens
+
+    def evaluate() -> dict[str, float]:
+        return {f"{head} dev": finetune.accuracy(network, head, examples) for head, examples in watched.items()}
+
+    plan = loop.Plan(loop.Schedule(len(batches)), run.out, evaluate_every=EVALUATE_EVERY, keep="best")
+    trained = nn.ModuleDict({name: network.heads[name] for name in TAUGHT})
+    optimizers = loop.optimizers_for(trained, TINY_RATE if run.tiny else RATE, decay=0.01)
+    scores = loop.run(network, loss_of, optimizers, plan, evaluate, run.resume)
+    export.export_both(run.checkpoint, elmo.FAMILY, config, network, HEADS, model.tokenizer)
+    return scores

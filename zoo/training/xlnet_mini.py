@@ -1,0 +1,122 @@
+"""xlnet-mini: xlnet-lm fine-tuned on four tasks at once, with <cls> at the end as the token that stands for a text, and
+rates that fall from layer to layer (Yang et al. 2019, appendix A.3 and A.4). The language model is kept alive by rows
+that end in summaries, read from left to right as in pre-training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from zoo.contracts import HeadSpec
+from zoo.errors import BadParameter
+from zoo.family import Network
+from zoo.models import xlnet
+from zoo.training import export, finetune, gpt_mini, lessons, loop, xlnet_lm
+from zoo.training.recipes import Run
+from zoo.training.xlnet_lm import Begun, Teacher
+from zoo.weights.load import load_folder
+
+HEADS = {
+    "lm": HeadSpec("lm"),
+    "nli": HeadSpec("classifier", lessons.NLI),
+    "qa": HeadSpec("span"),  # plain: starts and ends apart, which learns in fewer steps than ends after starts
+    "topic": HeadSpec("classifier", lessons.TOPICS),
+    "sentiment": HeadSpec("classifier", lessons.SENTIMENTS),
+}
+DROPOUT = 0.1  # as in the paper
+LAYER_DECAY = 0.9  # of the rate from each layer to the one below; the paper's 0.75 is for 24 layers
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much to show, and at what rates."""
+
+    amounts: lessons.Amounts
+    batch_tokens: int
+    length: int  # tokens of a row that ends in a summary
+    body_rate: float  # of the last layer
+    head_rate: float  # what is new learns faster
+
+
+# About twelve million tokens: an hour and a quarter on one core.
+AMOUNTS = lessons.Amounts(questions=26_000, unanswered=False, topic_epochs=1.5)
+WHOLE = Size(AMOUNTS, batch_tokens=2048, length=xlnet_lm.WHOLE.length, body_rate=4e-4, head_rate=1e-3)
+TINY = Size(replace(AMOUNTS, longest_text=96, longest_passage=112), 256, xlnet_lm.TINY.length, 3e-3, 3e-3)
+
+
+def train(run: Run) -> dict[str, float]:
+    """Run the recipe, write the checkpoint, and return the last scores.
+
+    Raises BadParameter without a checkpoint to start from.
+    """
+    torch.manual_seed(run.seed)
+    size = TINY if run.tiny else WHOLE
+    tokenizer, config, network = begin(run)
+    taught = lessons.teach(run.data, tokenizer, size.amounts, run.seed)
+    watched = lessons.watch(run.data, tokenizer, size.amounts, run.seed)
+    rows = torch.from_numpy(gpt_mini.summary_rows(run.data, tokenizer, size.length, run.seed))
+    count = min(16, len(rows) // 8)
+    held, rows = rows[:count], rows[count:]
+    batches = gpt_mini.schedule(taught, len(rows), size.length, size.batch_tokens, run.seed)
+    batches = batches[: max(1, round(len(batches) * run.scale))]
+    teacher = Teacher(network, tokenizer, run.seed, run.device)
+
+    def loss_of(step: int) -> tuple[torch.Tensor, str, int]:
+        number, indices = batches[step]
+        if number == len(taught):
+            return teacher.onward(rows[indices]), "tldr", len(indices) * size.length
+        loss, tokens = finetune.loss_of(network, taught[number], indices)
+        return loss, taught[number].head, tokens
+
+    def evaluate() -> dict[str, float]:
+        found = {f"{head} dev": finetune.accuracy(network, head, examples) for head, examples in watched.items()}
+        return found | ({"tldr held-out loss": float(teacher.onward(held))} if count else {})
+
+    plan = loop.Plan(loop.Schedule(len(batches)), run.out, evaluate_every=1000)
+    scores = loop.run(network, loss_of, optimizers_for(network, size), plan, evaluate, run.resume)
+    export.export_both(run.checkpoint, xlnet.FAMILY, config, network, HEADS, tokenizer)
+    return scores
+
+
+def begin(run: Run) -> Begun:
+    """The network to fine-tune: a language model with fresh heads, or one of this recipe."""
+    if run.start is None:
+        if not run.tiny:
+            raise BadParameter("xlnet-mini goes on from a checkpoint of xlnet-lm. Name its folder with --from.")
+        tokenizer, config, plain = xlnet_lm.begin(run, xlnet_lm.TINY)
+        body, heads = plain.body.state_dict(), {"lm": plain.heads["lm"].state_dict()}
+    else:
+        model = load_folder(run.start, [xlnet.FAMILY])
+        tokenizer, config, body = model.tokenizer, model.config, model.network.body.state_dict()
+        heads = {n: h.state_dict() for n, h in model.network.heads.items() if model.heads[n] == HEADS.get(n)}
+    network = xlnet.build(replace(config, dropout=DROPOUT, summary_last_dropout=DROPOUT), HEADS)
+    for name, parameter in network.named_parameters():
+        if name.startswith("heads."):
+            nn.init.normal_(parameter, std=0.02) if parameter.dim() == 2 else nn.init.zeros_(parameter)
+    network.body.load_state_dict(body)
+    for name, values in heads.items():
+        network.heads[name].load_state_dict(values)
+    return Begun(tokenizer, config, network)
+
+
+def optimizers_for(network: Network, size: Size) -> list[torch.optim.Optimizer]:
+    """AdamW, without decay on norms and biases; each layer's rate is a part of that of the layer above it."""
+    blocks = network.body.get_submodule("blocks")
+    assert isinstance(blocks, nn.ModuleList)
+    heads = {n: p for n, p in network.named_parameters() if n.startswith("heads.")}  # shared ones are the body's
+    levels = [(list(heads.values()), size.head_rate)]
+    levels += [
+        (list(block.parameters()), size.body_rate * LAYER_DECAY**below) for below, block in enumerate(reversed(blocks))
+    ]
+    known = {id(p) for parameters, _ in levels for p in parameters}
+    embeddings = [p for p in network.parameters() if id(p) not in known]
+    levels.append((embeddings, size.body_rate * LAYER_DECAY ** len(blocks)))
+    groups = [
+        {"params": [p for p in parameters if (p.dim() == 2) == matrices], "lr": rate, "weight_decay": decay}
+        for parameters, rate in levels
+        for matrices, decay in ((True, 0.01), (False, 0.0))
+    ]
+    return [torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
