@@ -168,7 +168,10 @@ def _mix(mix: LayerMix) -> str:
 
 
 def _figures(metrics: Mapping[str, float]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in metrics.items())
+    """Percents with one decimal; bits per byte lie between 1 and 2, and have two."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.{2 if 'bits' in name else 1}f}" for name, value in metrics.items()
+    )
 
 
 def _wide(name: str) -> str:

@@ -19,6 +19,7 @@ MOMENTS = ("in a step", "while a snapshot is written", "before it takes its plac
 
 def train(out: Path, resume: bool = False) -> nn.Module:
     """A run with all that a snapshot has to hold: dropout, momentum, buffers, early stopping, the best weights."""
+    torch.set_num_threads(1)  # the same in the process that is killed and in the one that goes on
     torch.manual_seed(5)
     network = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 1))
     optimizers = loop.optimizers_for(network, 1e-2, 0.01)

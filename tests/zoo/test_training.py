@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def read_log(out: Path) -> list[list[str]]:
         return [[cell for place, cell in enumerate(row) if place != 1] for row in csv.reader(file)]
 
 
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Leaves the number of threads as it was."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("moment", kill_case.MOMENTS)
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights_and_the_same_log(tmp_path: Path, moment: str) -> None:
     straight = kill_case.train(tmp_path / "straight")
