@@ -121,7 +121,8 @@ def run(asked: Asked, watcher: Watcher) -> list[Figure]:
     """
     files = {one: _file(asked, one) for one in MEASURES}  # before anything is measured: all of them are there
     subjects = [Subject.of(name, name) for name in asked.models]
-    subjects += [Subject.of(n + FLOAT, folder) for n, folder in zip(asked.models, asked.against, strict=False)]
+    if asked.against:  # the command line has seen to it that there is one for each
+        subjects += [Subject.of(n + FLOAT, folder) for n, folder in zip(asked.models, asked.against, strict=True)]
     for subject in subjects:
         engine = Engine()
         for one, (path, limit) in files.items():

@@ -147,8 +147,8 @@ def squad(chance: random.Random, paragraphs: int, refused: int) -> dict[str, Any
         for number in range(paragraphs):
             people = chance.sample(NAMES, 3)
             homes = chance.sample(PLACES, 2)
-            context = " ".join(f"{who} lives in {where}." for who, where in zip(people, homes, strict=False))
-            asked = [(who, where) for who, where in zip(people, homes, strict=False)]
+            context = " ".join(f"{who} lives in {where}." for who, where in zip(people[:2], homes, strict=True))
+            asked = [(who, where) for who, where in zip(people[:2], homes, strict=True)]
             questions = [
                 {
                     "id": f"{title}-{number}-{who}",
