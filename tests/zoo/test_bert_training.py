@@ -14,11 +14,12 @@ import torch.nn.functional as F
 import zoo
 from tasks import classify, nli, qa
 from tests import minis, tiny_data
+from tests.zoo.stopping import Killed, kill, same_weights
 from zoo.contracts import Batch, Tokenizer
 from zoo.engine import Engine
 from zoo.errors import BadData, BadParameter
 from zoo.models import bert
-from zoo.training import bert_lm, bert_mini, finetune, loop, pairs, text
+from zoo.training import bert_lm, bert_mini, finetune, pairs, text
 from zoo.training.bert_lm import Masks, mask
 from zoo.training.pairs import Document, Pairs
 from zoo.training.recipes import Run
@@ -182,29 +183,6 @@ def mini(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bert-mini")
     bert_mini.train(Run(data, out, tiny=True))
     return out
-
-
-class Killed(Exception):
-    pass
-
-
-def kill(patch: pytest.MonkeyPatch, module: object, name: str, calls: int) -> None:
-    """Let a function raise in its nth call, as a kill would, with a snapshot after every step."""
-    plan, real, done = loop.Plan, getattr(module, name), iter(range(10**6))
-
-    def dying(*given: object, **more: object) -> object:
-        if next(done) == calls:
-            raise Killed
-        return real(*given, **more)
-
-    patch.setattr(module, name, dying)
-    patch.setattr(loop, "Plan", lambda *given, **more: plan(*given, **more, snapshot_seconds=0))
-
-
-def same_weights(one: Path, other: Path) -> None:
-    first, second = (zoo.load(folder / "checkpoint-float32").network.state_dict() for folder in (one, other))
-    assert first.keys() == second.keys()
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_pretraining_goes_on_after_a_kill(

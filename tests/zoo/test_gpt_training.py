@@ -15,13 +15,14 @@ import torch.nn.functional as F
 import zoo
 from tasks import classify, nli, qa, summarize
 from tests import minis, tiny_data
+from tests.zoo.stopping import Killed, kill, same_weights
 from zoo.contracts import Batch, Encoding, HeadSpec, Tokenizer
 from zoo.engine import Engine
 from zoo.errors import BadData, BadParameter
 from zoo.family import Network
 from zoo.models import gpt2
 from zoo.models.gpt import CLASSIFY, DELIMITER, START
-from zoo.training import export, finetune, gpt_lm, gpt_mini, lessons, loop
+from zoo.training import export, finetune, gpt_lm, gpt_mini, lessons
 from zoo.training.finetune import Example, Lesson
 from zoo.training.recipes import Run
 
@@ -180,29 +181,6 @@ def mini(data: Path, lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     out = tmp_path_factory.mktemp("gpt-mini")
     gpt_mini.train(Run(data, out, tiny=True, start=lm / "checkpoint-float32"))
     return out
-
-
-class Killed(Exception):
-    pass
-
-
-def kill(patch: pytest.MonkeyPatch, module: object, name: str, calls: int) -> None:
-    """Let a function raise in its nth call, as a kill would, with a snapshot after every step."""
-    plan, real, done = loop.Plan, getattr(module, name), iter(range(10**6))
-
-    def dying(*given: object, **more: object) -> object:
-        if next(done) == calls:
-            raise Killed
-        return real(*given, **more)
-
-    patch.setattr(module, name, dying)
-    patch.setattr(loop, "Plan", lambda *given, **more: plan(*given, **more, snapshot_seconds=0))
-
-
-def same_weights(one: Path, other: Path) -> None:
-    first, second = (zoo.load(folder / "checkpoint-float32").network.state_dict() for folder in (one, other))
-    assert first.keys() == second.keys()
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 def test_pretraining_goes_on_after_a_kill(

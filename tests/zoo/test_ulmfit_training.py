@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import zoo
 from tasks import classify, nli, qa, summarize
 from tests import tiny_data
+from tests.zoo.stopping import Killed, kill, same_weights
 from zoo.contracts import Batch, Encoding
 from zoo.engine import Engine
 from zoo.errors import BadCheckpoint, BadParameter
@@ -22,7 +22,7 @@ from zoo.family import Network
 from zoo.models import ulmfit
 from zoo.tokenizers import fastai, words
 from zoo.tokenizers.fastai import FastaiTokenizer
-from zoo.training import awd, finetune, lessons, loop, ulmfit_lm, ulmfit_mini
+from zoo.training import awd, finetune, lessons, ulmfit_lm, ulmfit_mini
 from zoo.training.awd import Carried, Softmax, Trained
 from zoo.training.recipes import Run
 
@@ -272,39 +272,11 @@ def short_run(data: Path, lm: Path, out: Path) -> Run:
     return Run(data, out, tiny=True, start=lm / "checkpoint-float32", scale=0.2)
 
 
-class Killed(Exception):
-    pass
-
-
-def killed_after(monkeypatch: pytest.MonkeyPatch, module: object, name: str, calls: int) -> None:
-    """Let a function of the recipe raise in its nth call, as a kill would."""
-    real, done = getattr(module, name), iter(range(10**6))
-
-    def dying(*given: object) -> object:
-        if next(done) == calls:
-            raise Killed
-        return real(*given)
-
-    monkeypatch.setattr(module, name, dying)
-
-
-def same_weights(one: Path, other: Path) -> None:
-    first, second = (zoo.load(folder / "checkpoint-float32").network for folder in (one, other))
-    for name, value in first.state_dict().items():
-        assert torch.equal(value, second.state_dict()[name]), name
-
-
-def snapshots_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = loop.Plan
-    monkeypatch.setattr(loop, "Plan", lambda *given, **more: plan(*given, **more, snapshot_seconds=0))
-
-
 def test_pretraining_goes_on_after_a_kill(
     data: Path, lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        snapshots_at_every_step(patch)
-        killed_after(patch, ulmfit_lm, "loss_on", 31)
+        kill(patch, ulmfit_lm, "loss_on", 31)
         with pytest.raises(Killed):
             ulmfit_lm.pretrain(Run(data, tmp_path, tiny=True))
     ulmfit_lm.pretrain(Run(data, tmp_path, tiny=True, resume=True))
@@ -318,8 +290,7 @@ def test_fine_tuning_goes_on_after_a_kill(
     """Killed in stage 2, between the stages, and in stage 3."""
     run = short_run(data, lm, tmp_path)
     with monkeypatch.context() as patch:
-        snapshots_at_every_step(patch)
-        killed_after(patch, finetune if name == "loss_from" else ulmfit_mini, name, calls)
+        kill(patch, finetune if name == "loss_from" else ulmfit_mini, name, calls)
         with pytest.raises(Killed):
             ulmfit_mini.train(run)
     ulmfit_mini.train(replace(run, resume=True))

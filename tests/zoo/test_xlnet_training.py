@@ -16,6 +16,7 @@ from torch import Tensor
 import zoo
 from tasks import classify, nli, qa, summarize
 from tests import tiny_data
+from tests.zoo.stopping import Killed, same_weights
 from zoo.contracts import Batch
 from zoo.engine import Engine
 from zoo.errors import BadParameter
@@ -288,10 +289,6 @@ def tuned(data: Path, pretrained: Path, tmp_path_factory: pytest.TempPathFactory
     return out
 
 
-class Killed(Exception):
-    """What a run is stopped by."""
-
-
 def stopped_at(monkeypatch: pytest.MonkeyPatch, step: int) -> Callable[[], None]:
     """Make the loop stop as if killed once a snapshot of that step is on disk; returns what undoes it."""
     saved = loop.save
@@ -318,13 +315,6 @@ def test_pretraining_learns_and_its_checkpoint_goes_on_with_a_text(pretrained: P
     assert model.config.continue_type == "uni"
     ids = list(model.tokenizer.pieces("Anna lives in Paris beside the old house.").ids)
     assert float(-left_to_right(model, ids).mean()) < 5
-
-
-def same_weights(one: Path, other: Path) -> None:
-    a, b = (zoo.load(out / "checkpoint-float32").network.state_dict() for out in (one, other))
-    assert a.keys() == b.keys()
-    for name, tensor in a.items():
-        assert torch.equal(tensor, b[name]), name
 
 
 @pytest.mark.parametrize("recipe", ["lm", "mini"])
