@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from zoo.errors import BadData
 
 
@@ -12,3 +14,9 @@ def between_markers(page: str, text: str, begin: str, end: str) -> str:
     if not mark or not last:
         raise BadData(f"The page has no {begin} ... {end}.")
     return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def without_folders(value: object) -> str:
+    """An absolute path as its last part, anything else as it is: a page names no folder of a machine."""
+    path = Path(str(value))
+    return path.name if path.is_absolute() else str(value)

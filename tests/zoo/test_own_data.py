@@ -82,6 +82,8 @@ def test_two_hundred_rows_are_learnt_to_perfection(
     card = (folder / "README.md").read_text()
     for wanted in ("c.csv", "180 rows", "accuracy | 100.0", "seed 0", "train classify --data", "blue, green, red"):
         assert wanted in card
+    for text in (card, (folder / "config.json").read_text()):  # which may be published
+        assert str(tmp_path) not in text
     row = own.row_of(folder)
     assert (row.name, row.tasks, row.family) == ("colours", {"classify": ("classify",)}, "bert")
 

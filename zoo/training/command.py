@@ -15,6 +15,7 @@ from typing import Any
 from zoo import catalog
 from zoo.errors import BadParameter, MissingPackage, did_you_mean
 from zoo.opening import locate
+from zoo.pages import without_folders
 from zoo.training.loop import replacing
 from zoo.training.recipes import RECIPES, Recipe, Run
 from zoo.weights.load import open_folder
@@ -179,7 +180,7 @@ def claim(out: Path, asked: Asked, data: Path) -> None:
 
 
 def typed(asked: Asked) -> str:
-    """The command that gives this checkpoint again."""
+    """The command that gives this checkpoint again. It goes into the card, so folders of this machine are left out."""
     words: list[object] = ["python", "-m", "zoo", "train", asked.recipe]
     named: Sequence[tuple[str, object]] = (
         ("--data", asked.data),
@@ -191,7 +192,7 @@ def typed(asked: Asked) -> str:
         ("--scale", asked.scale if asked.scale != 1 else None),
     )
     for option, value in named:
-        words += [option, value] if value is not None else []
+        words += [option, without_folders(value)] if value is not None else []
     return shlex.join(map(str, [*words, *(["--tiny"] if asked.tiny else [])]))
 
 

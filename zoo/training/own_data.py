@@ -24,6 +24,7 @@ from zoo.heads import Pooler
 from zoo.models.elmo import ElmoConfig
 from zoo.models.elmo_readers import ReaderConfig
 from zoo.opening import load
+from zoo.pages import without_folders
 from zoo.training import export, finetune, loop, own_rows
 from zoo.training.finetune import Example, Lesson
 from zoo.training.own_rows import Row
@@ -255,15 +256,15 @@ def write(
     """The checkpoint in float32, named after the run's folder, and its card."""
     refuses = task == "qa" and any(not row["answers"]["text"] for row in train)
     name = run.out.resolve().name
-    facts = {"name": name, "unanswerable": refuses, "about": f"{model.name}, fine-tuned on {run.data.name}."}
+    facts = {"name": name, "unanswerable": refuses, "about": f"{without_folders(model.name)}, fine-tuned on {run.data.name}."}
     export.export(
         run.checkpoint, model.family, config, network, {task: spec}, model.tokenizer, quantized=False, facts=facts
     )
     said = "".join(f"| {figure} | {value:.1f} |\n" for figure, value in scores.items())
     watched = run.dev.name if run.dev else f"rows split off {run.data.name}"
     (run.checkpoint / "README.md").write_text(
-        f"# {name}\n\n{model.family.title}, made from `{model.source}` (revision {model.revision}) by fine-tuning on "
-        f"`{run.data.name}`: {len(train):,} rows to learn from, {len(dev):,} to watch by.\n\n"
+        f"# {name}\n\n{model.family.title}, made from `{without_folders(model.source)}` (revision {model.revision}) by "
+        f"fine-tuning on `{run.data.name}`: {len(train):,} rows to learn from, {len(dev):,} to watch by.\n\n"
         + (f"Labels: {', '.join(spec.labels)}. Rows by label: {own_rows.balance(train)}.\n\n" if spec.labels else "")
         + f"| on {watched} | percent |\n|---|---:|\n{said}\n"
         f"The weights are the best of the run by these figures, so on new texts they will be a little worse.\n\n"
