@@ -256,7 +256,8 @@ def write(
     """The checkpoint in float32, named after the run's folder, and its card."""
     refuses = task == "qa" and any(not row["answers"]["text"] for row in train)
     name = run.out.resolve().name
-    facts = {"name": name, "unanswerable": refuses, "about": f"{without_folders(model.name)}, fine-tuned on {run.data.name}."}
+    about = f"{without_folders(model.name)}, fine-tuned on {run.data.name}."
+    facts = {"name": name, "unanswerable": refuses, "about": about}
     export.export(
         run.checkpoint, model.family, config, network, {task: spec}, model.tokenizer, quantized=False, facts=facts
     )
