@@ -185,13 +185,8 @@ def read_pairs(run: Run, tokenizer: Tokenizer, length: int, most: int) -> Pairs:
 
 def order_of(first: int, last: int, batch: int, steps: int, seed: int) -> list[np.ndarray]:
     """The pairs of every step, drawn from [first, last) and each once before any comes again."""
-    chance = np.random.default_rng(seed)
-    size = min(batch, last - first)
-    order: list[np.ndarray] = []
-    while len(order) < steps:
-        drawn = first + chance.permutation(last - first)
-        order += list(drawn[: len(drawn) // size * size].reshape(-1, size))
-    return order[:steps]
+    drawn = text.endless(last - first, batch, np.random.default_rng(seed))
+    return [first + next(drawn) for _ in range(steps)]
 
 
 class Masks(NamedTuple):

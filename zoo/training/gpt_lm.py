@@ -194,13 +194,6 @@ def sequences(data: Path, out: Path, tokenizer: Tokenizer, length: int, seed: in
 def order_of(plain: int, tldr: int, batch: int, steps: int, seed: int) -> list[tuple[str, np.ndarray]]:
     """The batches of a run: plain text alone for most of the steps, then every other one of summaries."""
     chance = np.random.default_rng(seed)
-
-    def endless(rows: int) -> Iterator[np.ndarray]:
-        size = min(batch, rows)
-        while True:
-            order = chance.permutation(rows)
-            yield from order[: rows // size * size].reshape(-1, size)
-
-    streams = {"text": endless(plain), "tldr": endless(tldr)}
+    streams = {"text": text.endless(plain, batch, chance), "tldr": text.endless(tldr, batch, chance)}
     kinds = ["tldr" if tldr and step > PLAIN_SHARE * steps and step % 2 else "text" for step in range(steps)]
     return [(kind, next(streams[kind])) for kind in kinds]

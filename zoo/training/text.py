@@ -139,3 +139,11 @@ def tldr_sequences(
     if row:
         rows.append(row + [end] * (length - len(row)))
     return np.array(rows, dtype=np.uint16).reshape(-1, length)
+
+
+def endless(rows: int, batch: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
+    """Batches of row numbers, epoch after epoch in another order, [batch] each; what is left of an epoch is dropped."""
+    size = min(batch, rows)
+    while True:
+        order = chance.permutation(rows)
+        yield from order[: rows // size * size].reshape(-1, size)

@@ -10,7 +10,6 @@ network will continue texts. Rows are of one segment and have no memory before t
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -227,14 +226,7 @@ def sequences(data: Path, out: Path, tokenizer: Tokenizer, length: int, seed: in
 def schedule(rows: dict[str, np.ndarray], batch: int, steps: int, seed: int) -> list[Step]:
     """The batches of a run: halves of rows of plain text; then whole rows, every third of which end in summaries."""
     chance = np.random.default_rng(seed)
-
-    def endless(count: int) -> Iterator[np.ndarray]:
-        size = min(batch, count)
-        while True:
-            order = chance.permutation(count)
-            yield from order[: count // size * size].reshape(-1, size)
-
-    streams = {name: endless(len(some)) for name, some in rows.items() if len(some)}
+    streams = {name: text.endless(len(some), batch, chance) for name, some in rows.items() if len(some)}
     made = []
     for step in range(steps):
         short = step < SHORT_SHARE * steps
