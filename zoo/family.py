@@ -25,6 +25,10 @@ MOST_LABELS = 100_000
 class Body(Protocol):
     """What the module of a family's body can do beside being an nn.Module."""
 
+    @property
+    def input_embedding(self) -> nn.Module:
+        """The module that turns ids into a vector for each token, [N, D]; see zoo/engine/explain.py."""
+
     def __call__(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
         """Rows of the last layer, and the grown state if one was given."""
 
@@ -36,6 +40,13 @@ class Network(nn.Module):
         super().__init__()
         self.body = body
         self.heads = nn.ModuleDict(dict(heads))
+
+    @property
+    def input_embedding(self) -> nn.Module:
+        """The body's module that turns ids into a vector for each token."""
+        module = self.body.input_embedding
+        assert isinstance(module, nn.Module)
+        return module
 
     def forward(self, batch: Batch, head: str) -> Tensor:
         """Scores of `head`: [B, K] for texts, [N, K] for tokens and spans, [N, V] for language models."""

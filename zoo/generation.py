@@ -13,6 +13,8 @@ from zoo.contracts import Batch, HoldsBack
 from zoo.errors import BadParameter, Unsupported
 from zoo.family import Model
 
+LIKELY = 5  # tokens that are named beside the chosen one
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -41,18 +43,25 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Step:
-    """One generated token and the logarithm of its probability under the model, before any filter."""
+    """One generated token and the logarithm of its probability under the model, before any filter.
+
+    `likely` are the most likely tokens in its place with their probabilities, best first, out of what
+    may be said at all (see `repeated`).
+    """
 
     token: int
     log_probability: float
+    likely: tuple[tuple[int, float], ...] = ()
 
 
 def choose(logits: Tensor, sampling: Sampling, chance: torch.Generator) -> Step:
     """Choose from logits [V]."""
     log_probabilities = logits.float().log_softmax(-1)  # [V]
+    best = log_probabilities.topk(min(LIKELY, len(logits)))
+    likely = tuple(zip(best.indices.tolist(), best.values.exp().tolist(), strict=True))
     if sampling.temperature == 0:
         token = int(logits.argmax())
-        return Step(token, float(log_probabilities[token]))
+        return Step(token, float(log_probabilities[token]), likely)
     scores = logits.float() / sampling.temperature
     if 0 < sampling.top_k < len(scores):
         scores = scores.masked_fill(scores < scores.topk(sampling.top_k).values[-1], float("-inf"))
@@ -61,7 +70,7 @@ def choose(logits: Tensor, sampling: Sampling, chance: torch.Generator) -> Step:
         outside = ordered.cumsum(-1) - ordered >= sampling.top_p  # the token that crosses top_p stays
         scores[order[outside]] = float("-inf")
     token = int(torch.multinomial(scores.softmax(-1), 1, generator=chance))
-    return Step(token, float(log_probabilities[token]))
+    return Step(token, float(log_probabilities[token]), likely)
 
 
 def repeated(history: Sequence[int], size: int) -> set[int]:

@@ -16,31 +16,17 @@ from torch.nn.functional import softplus
 
 from zoo import generation
 from zoo.contracts import Batch, Encoding, HeadSpec, Pieces
+from zoo.engine import reading
+from zoo.engine.reading import Read
 from zoo.engine.store import ModelStore
-from zoo.engine.windows import cut_longest_first, last_character, steps, windows
-from zoo.errors import BadParameter, InputEmpty, InputTooLong
+from zoo.engine.windows import steps
+from zoo.errors import BadParameter, InputEmpty
 from zoo.family import Model
 from zoo.generation import Sampling
 from zoo.heads import PER_TEXT
 from zoo.opening import load
 
 STEP_TOKENS = 4096  # tokens computed at once
-WINDOW = 384  # tokens of a window over a long passage, and how many neighbours share: as in the original SQuAD code
-STRIDE = 128
-
-
-@dataclass(frozen=True)
-class Read:
-    """How much of an input was read: tokens of it, of how many, and up to which character."""
-
-    tokens: int
-    of: int
-    characters: int
-
-    @property
-    def cut(self) -> bool:
-        """Whether something was left out."""
-        return self.tokens < self.of
 
 
 @dataclass
@@ -117,6 +103,8 @@ class Generated:
     read: Read
     prompt: str  # what the model was given
     log_probability: float  # of the newest token
+    ids: tuple[int, ...] = ()  # of the text so far
+    alternatives: tuple[tuple[str, float], ...] = ()  # the tokens most likely to stand where the newest one does
 
 
 class Engine:
@@ -156,6 +144,12 @@ class Engine:
         with (timings or Timings()).stage("load"):
             return self._store.get(name)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While the block lasts no other forward pass is computed."""
+        with self._forward:
+            yield
+
     def classify(
         self, name: str, head: str | None, texts: Sequence[tuple[str, str | None]], timings: Timings | None = None
     ) -> list[Classified]:
@@ -165,7 +159,7 @@ class Engine:
         chosen = model.head("classifier", head)
         labels = model.heads[chosen].labels
         with timings.stage("tokenize"):
-            cut = [self._fit(model, first, second) for first, second in texts]
+            cut = [reading.fit(model, first, second) for first, second in texts]
         with timings.stage("forward"):
             logits = self._run(model, chosen, [encoding for encoding, _ in cut])
         with timings.stage("decode"):
@@ -182,7 +176,7 @@ class Engine:
         model = self.model(name, timings)
         chosen = model.head("similarity", head)
         with timings.stage("tokenize"):
-            cut = [self._cut(model, first, second) for first, second in pairs]
+            cut = [reading.cut(model, first, second) for first, second in pairs]
             orders = [model.tokenizer.assemble(*way) for kept, _ in cut for way in (kept, kept[::-1])]
         with timings.stage("forward"):
             scores = self._run(model, chosen, orders)
@@ -204,7 +198,7 @@ class Engine:
         if not all(answers for _, answers in rows):
             raise BadParameter("A row has no answers to choose from; give at least one.")
         with timings.stage("tokenize"):
-            cut = [[self._fit(model, context, answer) for answer in answers] for context, answers in rows]
+            cut = [[reading.fit(model, context, answer) for answer in answers] for context, answers in rows]
         with timings.stage("forward"):
             scores = iter(self._run(model, chosen, [encoding for row in cut for encoding, _ in row]))
         with timings.stage("decode"):
@@ -232,26 +226,18 @@ class Engine:
         timings = timings or Timings()
         model = self.model(name, timings)
         chosen = model.head("span", head)
-        size = min(window or WINDOW, model.longest)
+        size = min(window or reading.WINDOW, model.longest)
         encodings: list[Encoding] = []
         owners: list[list[int]] = []
         questions: list[Read] = []
         with timings.stage("tokenize"):
             passages: dict[str, Pieces] = {}
             for question, passage in pairs:
-                asked, read = self._question(model, question, size)
-                questions.append(read)
                 pieces = passages.get(passage) or passages.setdefault(passage, model.tokenizer.pieces(passage))
-                room = size - len(asked) - model.tokenizer.extras(True)
-                shared = min(STRIDE, room // 2) if stride is None else stride
-                if shared >= room:
-                    raise BadParameter(
-                        f"stride is {stride}; a window holds {room} tokens beside this question, so it must be less."
-                    )
-                owners.append([])
-                for begin, end in windows(len(pieces), room, shared):
-                    owners[-1].append(len(encodings))
-                    encodings.append(model.tokenizer.question(asked, pieces[begin:end]))
+                made, read = reading.windows_over(model, question, pieces, stride, size)
+                questions.append(read)
+                owners.append(list(range(len(encodings), len(encodings) + len(made))))
+                encodings += made
         with timings.stage("forward"):
             scores = self._run(model, chosen, encodings)
         return [
@@ -276,15 +262,8 @@ class Engine:
         timings = timings or Timings()
         model = self.model(name, timings)
         chosen = model.head("lm", head)
-        if not 1 <= most <= model.longest // 2:
-            raise BadParameter(f"{most} new tokens were asked for; {name} gives 1 to {model.longest // 2}.")
         with timings.stage("tokenize"):
-            pieces, tail = model.tokenizer.pieces(document), model.tokenizer.pieces(suffix)
-            room = model.longest - most - len(tail) - len(model.tokenizer.prompt(Pieces((), ())))
-            if room < 1:
-                raise InputTooLong(f"The prompt has {len(tail)} tokens; with {most} new ones it does not fit {name}.")
-            kept = pieces[:room]
-            read = _read(kept, pieces, document)
+            kept, tail, read = reading.prompt(model, document, suffix, most)
             ids = model.tokenizer.prompt(kept + tail).ids
         said: list[int] = []
         made = generation.generate(model, chosen, ids, most, sampling)
@@ -301,27 +280,8 @@ class Engine:
                 text = model.tokenizer.decode(said)
             if text.endswith("\ufffd") and not finished:  # in the middle of a character of several bytes
                 text = text.rstrip("\ufffd")
-            yield Generated(text, len(said), finished, read, prompt, step.log_probability)
-
-    def _fit(self, model: Model, first: str, second: str | None) -> tuple[Encoding, tuple[Read, ...]]:
-        """Encode one text or pair, cut to what the model reads."""
-        kept, read = self._cut(model, first, second)
-        return model.tokenizer.assemble(*kept), read
-
-    def _cut(self, model: Model, first: str, second: str | None) -> tuple[list[Pieces], tuple[Read, ...]]:
-        """The pieces of one text or pair that the model reads."""
-        texts = [first] if second is None else [first, second]
-        pieces = [model.tokenizer.pieces(text) for text in texts]
-        room = model.longest - model.tokenizer.extras(second is not None)
-        lengths = cut_longest_first(len(pieces[0]), len(pieces[1]) if second is not None else 0, room)
-        kept = [whole[:length] for whole, length in zip(pieces, lengths[: len(texts)], strict=True)]
-        return kept, tuple(_read(part, whole, text) for part, whole, text in zip(kept, pieces, texts, strict=True))
-
-    def _question(self, model: Model, question: str, size: int) -> tuple[Pieces, Read]:
-        """Encode a question, cut to half a window at most."""
-        pieces = model.tokenizer.pieces(question)
-        kept = pieces[: size // 2]
-        return kept, _read(kept, pieces, question)
+            likely = tuple((model.tokenizer.decode([token]), chance) for token, chance in step.likely)
+            yield Generated(text, len(said), finished, read, prompt, step.log_probability, tuple(said), likely)
 
     def _run(self, model: Model, head: str, encodings: Sequence[Encoding]) -> list[Tensor]:
         """Scores of every encoding, in the order given: [K] from a classifier, [T, K] from heads on tokens.
@@ -340,11 +300,6 @@ class Engine:
                 for index, row in zip(chosen, scores if whole else batch.split(scores), strict=True):
                     results[index] = row.cpu()
         return [row for row in results if row is not None]
-
-
-def _read(kept: Pieces, whole: Pieces, text: str) -> Read:
-    """What is said of a text of which `kept` was read."""
-    return Read(len(kept), len(whole), len(text) if len(kept) == len(whole) else last_character(kept))
 
 
 def _span_window(encoding: Encoding, scores: Tensor, head: HeadSpec) -> SpanWindow:

@@ -100,6 +100,11 @@ class Bert(nn.Module):
             for _ in range(config.num_hidden_layers)
         )
 
+    @property
+    def input_embedding(self) -> nn.Module:
+        """What turns ids into a vector for each token."""
+        return self.embeddings.word
+
     def forward(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
         """-> Hidden with rows [N, D]. BERT reads whole texts and takes no state."""
         assert state is None, "BERT carries no state"

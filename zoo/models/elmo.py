@@ -162,6 +162,11 @@ class Elmo(nn.Module):
         self.forwards = nn.ModuleList(ProjectedLstm(*shape) for _ in range(config.n_layers))
         self.backwards = nn.ModuleList(ProjectedLstm(*shape) for _ in range(config.n_layers))
 
+    @property
+    def input_embedding(self) -> nn.Module:
+        """What turns ids into a vector for each token."""
+        return self.words
+
     def forward(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
         """-> Hidden with rows [N, 1 + layers, 2D]: both directions side by side; the words themselves twice, first.
 

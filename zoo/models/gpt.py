@@ -91,6 +91,11 @@ class Gpt(nn.Module):
             for _ in range(config.n_layer)
         )
 
+    @property
+    def input_embedding(self) -> nn.Module:
+        """What turns ids into a vector for each token."""
+        return self.word
+
     def forward(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
         """-> Hidden with rows [N, D], and with a state the one that counts the new tokens too."""
         assert state is None or isinstance(state, KeyValues)

@@ -83,6 +83,11 @@ class AwdLstm(nn.Module):
         self.word = nn.Embedding(config.vocab_size, config.emb_sz)
         self.rnns = nn.ModuleList(nn.LSTM(before, after, batch_first=True) for before, after in pairwise(widths))
 
+    @property
+    def input_embedding(self) -> nn.Module:
+        """What turns ids into a vector for each token."""
+        return self.word
+
     def forward(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
         """-> Hidden with rows [N, D], and with a state the one after the new tokens."""
         assert state is None or isinstance(state, LstmState)

@@ -150,6 +150,11 @@ class Xlnet(nn.Module):
         )
         self.dropout = nn.Dropout(drop)
 
+    @property
+    def input_embedding(self) -> nn.Module:
+        """What turns ids into a vector for each token."""
+        return self.word
+
     def forward(self, batch: Batch, state: State | None = None, trace: Trace | None = None) -> Hidden:
         """-> Hidden with rows [N, D]; with a Memory, after it, and the memory that holds these texts, too.
 
