@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,14 @@ class Task:
     kind: str  # of the head that answers it
     run: Callable[..., Result]
     many: Callable[..., Any] | None = None
+    stream: Callable[..., Iterator[Result]] | None = None  # results as the answer grows
 
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("summarize", "Summarize", "A short version of a text.", ("text",), "lm", summarize.run),
+        Task("summarize", "Summarize", "A short version of a text.", ("text",), "lm", summarize.run,
+             stream=summarize.stream),
         Task("nli", "Entail", "Does one sentence follow from another?", ("premise", "hypothesis"), "classifier",
              nli.run, nli.run_many),
         Task("qa", "Answer", "Find the answer in a passage.", ("question", "context"), "span", qa.run, qa.run_many),

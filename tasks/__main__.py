@@ -1,6 +1,6 @@
 """`python -m tasks run TASK ...` answers one input, `python -m tasks eval TASK ...` scores a file of labelled rows,
 `python -m tasks eval --all` measures every small model on every task, `python -m tasks figures` writes what it
-measured into README and cards, `python -m tasks sizes` counts bytes.
+measured into README and cards, `python -m tasks saliency` tests explanations, `python -m tasks sizes` counts bytes.
 
 JSON alone goes to stdout (of `eval --all` tables), progress to stderr. A user's mistake gives exit code 2 and, with
 --json, one JSON object.
@@ -70,6 +70,14 @@ def parser() -> argparse.ArgumentParser:
     bits.add_argument("--head", help="which head answers, where a model has several")
     bits.add_argument("--data", type=Path, required=True, help=".txt, or .jsonl of {text}; plain, .gz or .xz")
     bits.add_argument("--limit", type=int, help="read only the first texts")
+    saliency = commands.add_parser("saliency", help="how far explanations can be trusted, over a file of rows")
+    saliency.add_argument("task", choices=("nli", "classify"))
+    saliency.add_argument("--model", required=True, help="catalog name, owner/name[@revision] of the Hub, or a folder")
+    saliency.add_argument("--head", help="which head answers, where a model has several")
+    saliency.add_argument("--data", type=Path, required=True, help=".jsonl of {text} or {premise, hypothesis}")
+    saliency.add_argument("--rows", type=int, default=200, help="how many of its first rows")
+    saliency.add_argument("--method", default="integrated gradients", help="or occlusion")
+    saliency.add_argument("--seed", type=int, default=0, help="of the random words")
     commands.add_parser("figures", help="write results.csv into README and cards")
     commands.add_parser("sizes", help="bytes of the repository, of each checkpoint, and files that are too large")
     return top
@@ -128,6 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if every.get("every"):
             return _evaluate_all(every)
         model = options.pop("model")
+        if command == "saliency":
+            return _saliency(task, model, options)
         if task == LANGUAGE:
             return _bits(model, **options)
         return _run(task, model, options) if command == "run" else _evaluate(task, model, options)
@@ -220,6 +230,17 @@ def _bits(model: str, head: str | None, data: Path, limit: int | None) -> int:
         charged = bits.charge(Engine(progress=True).model(model), texts, head, bar.update)
     metrics = {"bits_per_byte": round(bits.ratio(charged), 4), "bytes": sum(one.bytes for one in charged)}
     print(json.dumps({"task": LANGUAGE, "model": model, "data": data.name, "rows": len(texts), "metrics": metrics}))
+    return 0
+
+
+def _saliency(task: str, model: str, options: dict[str, Any]) -> int:
+    from tqdm import tqdm
+
+    from tasks.saliency import measure
+    from zoo import Engine
+
+    with tqdm(unit="row", total=options["rows"], file=sys.stderr) as bar:
+        print(json.dumps(measure(Engine(progress=True), task, model, progress=bar.update, **options)))
     return 0
 
 

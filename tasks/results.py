@@ -25,6 +25,16 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A token of a generated answer: its probability, and the most likely tokens in its place, best first."""
+
+    id: int
+    text: str
+    probability: float
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Truncation:
     """Only the first `read` of `of` tokens were read, which are the first `characters` characters of `field`."""
 
@@ -56,6 +66,7 @@ class Result:
     windows: int = 1
     prompt: str = ""  # of a generated answer: the end of what the model was given
     tokens: int = 0  # of a generated answer
+    pieces: tuple[Piece, ...] = ()  # of a generated answer
 
     def as_json(self) -> dict[str, Any]:
         """The stable form that `python -m tasks run --json` prints; what does not apply is left out."""

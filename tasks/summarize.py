@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from tasks.checks import head_of, text_of, truncation, whole
-from tasks.results import Result
+from tasks.results import Piece, Result
 from zoo.engine import Engine
 from zoo.engine.engine import Timings
 from zoo.errors import BadParameter
@@ -60,8 +61,11 @@ def stream(
     started = time.perf_counter()
     loaded = engine.model(model, timings)
     name = loaded.head("lm", chosen)
+    pieces: list[Piece] = []
     for made in engine.generate(model, chosen, checked, f"\n{prompt}", most, sampling, timings):
         answer, ended = first_paragraph(made.text)
+        if len(made.ids) > len(pieces):
+            pieces.append(Piece(made.ids[-1], made.piece, math.exp(made.log_probability), made.alternatives))
         cut = truncation(made.read, "text")
         timings.seconds["total"] = time.perf_counter() - started
         done = made.finished or ended
@@ -77,6 +81,7 @@ def stream(
             warnings=(str(cut),) if cut else (),
             prompt=made.prompt,
             tokens=made.tokens,
+            pieces=tuple(pieces),
         )
         if done:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -20,10 +20,6 @@ def _fields(texts: Sequence[str]) -> list[Component]:
     return [gr.Textbox(texts[0], label="Text", lines=5, max_lines=16, elem_id="classify-text")]
 
 
-def _answer(engine: Engine, model: str, head: str | None, text: str) -> Iterator[Result]:
-    yield classify.run(engine, model, text, head=head)
-
-
 def _body(made: Result, texts: Mapping[str, str]) -> str:
     return views.bars(made.scores)
 
@@ -37,4 +33,4 @@ def _api(engine: Engine) -> Callable[..., dict[str, Any]]:
     return label
 
 
-TAB = TaskTab("classify", "What is a text about, or how does it sound?", _fields, _answer, _body, _api)
+TAB = TaskTab("classify", "What is a text about, or how does it sound?", _fields, _body, _api)

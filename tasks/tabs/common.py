@@ -7,62 +7,25 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
-import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from tasks import TASKS
 from tasks.results import Result
-from tasks.tabs import saved, views
+from tasks.tabs import saved, views, why
+from tasks.tabs.asking import INFER, LIGHT, TaskTab, failures
 from tasks.tabs.examples import EXAMPLES, Example
-from tasks.tabs.menus import LONG, absent, chosen, menu, with_head
+from tasks.tabs.menus import LONG, absent, menu, with_head
 from zoo import catalog
 from zoo.engine import Engine
 from zoo.errors import ZooError
 
-LOG = logging.getLogger(__name__)
 COUNT = itertools.count()  # makes two equal answers differ, so that the page draws the second one too
-INFER: dict[str, Any] = {"concurrency_id": "infer", "concurrency_limit": 1}  # all forward passes wait in one line
-LIGHT: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-
-
-@dataclass(frozen=True)
-class TaskTab:
-    """What is particular to one task.
-
-    `fields` makes the inputs for an example's texts, in the order of the task's fields; `options` makes the advanced
-    ones. `answer(engine, model, head, *texts, *options)` yields results, the last one final; `body` shows one.
-    """
-
-    task: str
-    ask: str
-    fields: Callable[[Sequence[str]], list[Component]]
-    answer: Callable[..., Iterator[Result]]
-    body: Callable[[Result, Mapping[str, str]], str]
-    api: Callable[..., Any]  # engine -> typed function of the public endpoint
-    options: Callable[[], list[Component]] | None = None
-    streams: bool = False
-
-    @property
-    def title(self) -> str:
-        """On the tab."""
-        return TASKS[self.task].title
-
-    def named(self, texts: Sequence[Any]) -> dict[str, str]:
-        """The texts by field name, as results speak of them."""
-        return dict(zip(self.words, map(str, texts), strict=True))
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Field names as a visitor reads them."""
-        return tuple("passage" if name == "context" else name for name in TASKS[self.task].fields)
 
 
 def respond(
@@ -70,18 +33,14 @@ def respond(
 ) -> Generator[tuple[str, Result | None]]:
     """The card after each step of an answer, with its result if there is one. Never raises: errors become cards."""
     texts = values[: len(tab.words)]
-    try:
-        model, head = chosen(tab.task, value)
-        if model not in {name for name, _ in engine.loaded()}:
-            yield views.working(_waiting(model)), None
-        for made in tab.answer(engine, model, head, *values):
+    with failures(tab.task) as cards:
+        asked = tab.asked(value, values)
+        if asked.model not in {name for name, _ in engine.loaded()}:
+            yield views.working(_waiting(asked.model)), None
+        for made in asked.answers(engine):
             yield card(tab, made, texts), made
-    except ZooError as mistake:
-        yield views.error(mistake.message, mistake.code), None
-    except Exception:  # the last line before the visitor: they get an id, the log gets the traceback
-        ident = secrets.token_hex(4)
-        LOG.exception("error %s in %s", ident, tab.task)
-        yield views.broken(ident), None
+    for wrong in cards:
+        yield wrong, None
 
 
 def _waiting(model: str) -> str:
@@ -95,7 +54,7 @@ def card(tab: TaskTab, made: Result, texts: Sequence[Any], **how: Any) -> str:
     """A result as HTML, with what to look for when the texts are those of an example."""
     known = [one for one in EXAMPLES[tab.task] if one.texts == tuple(texts)]
     look_for = known[0].look_for if known and made.verdict else ""
-    named = tab.named(texts)
+    named = tab.by_name(texts)
     return views.result(made, tab.body(made, named), named, look_for=look_for, **how)
 
 
@@ -135,7 +94,8 @@ def build(engine: Engine, tab: TaskTab) -> None:
                     gr.HTML('<span class="mz-keys">or Ctrl + Enter</span>')
             with gr.Column(min_width=300):
                 output = gr.HTML(first_card(tab), elem_id=f"{tab.task}-output", elem_classes="mz-output")
-        inputs: list[Component] = [model, *fields, *options]
+                inputs: list[Component] = [model, *fields, *options]
+                why.build(engine, tab, inputs)
         outputs: list[Component] = [output, stop] if tab.streams else [output]
         answer, end = _handlers(engine, tab)
         event = {"fn": answer, "inputs": inputs, "outputs": outputs, "show_progress": "full",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -24,10 +24,6 @@ def _fields(texts: Sequence[str]) -> list[Component]:
     ]  # fmt: skip
 
 
-def _answer(engine: Engine, model: str, head: str | None, premise: str, hypothesis: str) -> Iterator[Result]:
-    yield nli.run(engine, model, premise, hypothesis, head=head)
-
-
 def _body(made: Result, texts: Mapping[str, str]) -> str:
     return views.bars(made.scores)
 
@@ -41,4 +37,4 @@ def _api(engine: Engine) -> Callable[..., dict[str, Any]]:
     return entail
 
 
-TAB = TaskTab("nli", "Does the second sentence follow from the first?", _fields, _answer, _body, _api)
+TAB = TaskTab("nli", "Does the second sentence follow from the first?", _fields, _body, _api)

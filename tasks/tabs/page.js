@@ -61,6 +61,7 @@
   }, true);
   document.addEventListener("input", (event) => {
     if (event.target.closest?.("#models-find")) window.mzModels();
+    if (event.target.closest?.(".mz-why-fold")) return; // how an answer is explained is no input of it
     const output = panel(event.target)?.querySelector(".mz-output");
     if (output) output.querySelector(".mz-result")?.classList.add("mz-stale");
   }, true);

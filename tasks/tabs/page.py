@@ -75,7 +75,7 @@ def launch_options() -> dict[str, Any]:
     """How the page is served, wherever it is launched from."""
     return {
         "theme": theme(),
-        "css_paths": [HERE / "style.css"],
+        "css_paths": [HERE / "style.css", HERE / "why.css"],
         "ssr_mode": False,
         "show_error": False,
         "max_file_size": "1mb",

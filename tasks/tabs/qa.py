@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -33,13 +33,9 @@ def _options() -> list[Component]:
     ]
 
 
-def _answer(
-    engine: Engine, model: str, head: str | None, question: str, context: str, top_k: int, longest: int, none: str
-) -> Iterator[Result]:
-    yield qa.run(
-        engine, model, question, context, head=head, top_k=top_k, max_answer_tokens=longest,
-        allow_no_answer=NO_ANSWER[none],
-    )  # fmt: skip
+def _named(values: Sequence[Any]) -> dict[str, Any]:
+    top_k, longest, none = values
+    return {"top_k": top_k, "max_answer_tokens": longest, "allow_no_answer": NO_ANSWER[none]}
 
 
 def _body(made: Result, texts: Mapping[str, str]) -> str:
@@ -60,4 +56,4 @@ def _api(engine: Engine) -> Callable[..., dict[str, Any]]:
     return answer
 
 
-TAB = TaskTab("qa", "Where in the passage is the answer?", _fields, _answer, _body, _api, _options)
+TAB = TaskTab("qa", "Where in the passage is the answer?", _fields, _body, _api, _options, _named)

@@ -41,7 +41,7 @@ def compute(engine: Engine) -> dict[str, dict[str, Result]]:
         made[task] = {}
         for example in examples:
             result = TASKS[task].run(engine, model, *example.texts, head=example.head or None)
-            made[task][example.name] = replace(result, timings={})
+            made[task][example.name] = replace(result, timings={}, pieces=())
     return made
 
 
@@ -78,6 +78,7 @@ def _result(raw: dict[str, Any]) -> Result:
             "spans": tuple(Span(**one) for one in raw["spans"]),
             "truncated": Truncation(**raw["truncated"]) if raw["truncated"] else None,
             "warnings": tuple(raw["warnings"]),
+            "pieces": (),
         }
     )
 

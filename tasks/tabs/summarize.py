@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -31,21 +31,9 @@ def _options() -> list[Component]:
     ]  # fmt: skip
 
 
-def _answer(
-    engine: Engine,
-    model: str,
-    head: str | None,
-    text: str,
-    most: int,
-    temperature: float,
-    top_k: int,
-    seed: int | None,
-    prompt: str,
-) -> Iterator[Result]:
-    yield from summarize.stream(
-        engine, model, text, head, max_new_tokens=most, temperature=temperature, top_k=top_k, seed=seed or 0,
-        prompt=prompt,
-    )  # fmt: skip
+def _named(values: Sequence[Any]) -> dict[str, Any]:
+    most, temperature, top_k, seed, prompt = values
+    return {"max_new_tokens": most, "temperature": temperature, "top_k": top_k, "seed": seed or 0, "prompt": prompt}
 
 
 def _body(made: Result, texts: Mapping[str, str]) -> str:
@@ -76,9 +64,8 @@ TAB = TaskTab(
     "summarize",
     "What does a language model make of “TL;DR:”?",
     _fields,
-    _answer,
     _body,
     _api,
     _options,
-    streams=True,
+    _named,
 )

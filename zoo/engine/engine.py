@@ -103,6 +103,7 @@ class Generated:
     read: Read
     prompt: str  # what the model was given
     log_probability: float  # of the newest token
+    piece: str = ""  # the newest token as text
     ids: tuple[int, ...] = ()  # of the text so far
     alternatives: tuple[tuple[str, float], ...] = ()  # the tokens most likely to stand where the newest one does
 
@@ -281,7 +282,8 @@ class Engine:
             if text.endswith("\ufffd") and not finished:  # in the middle of a character of several bytes
                 text = text.rstrip("\ufffd")
             likely = tuple((model.tokenizer.decode([token]), chance) for token, chance in step.likely)
-            yield Generated(text, len(said), finished, read, prompt, step.log_probability, tuple(said), likely)
+            piece = model.tokenizer.decode([step.token])
+            yield Generated(text, len(said), finished, read, prompt, step.log_probability, piece, tuple(said), likely)
 
     def _run(self, model: Model, head: str, encodings: Sequence[Encoding]) -> list[Tensor]:
         """Scores of every encoding, in the order given: [K] from a classifier, [T, K] from heads on tokens.
