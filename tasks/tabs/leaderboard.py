@@ -5,7 +5,7 @@ A section for each data set and metric; models.js shows the one that is chosen a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import groupby
 
@@ -71,11 +71,10 @@ def _section(key: str, rows: Sequence[Figure], hidden: bool) -> str:
     ranked = sorted(rows, key=lambda row: row.value if falling else -row.value)
     heads = (
         '<th scope="col">#</th><th scope="col">Model</th>'
-        f'<th scope="col">{esc(rows[0].name)}{", less is better" if falling else ""}</th>'
-        '<th scope="col">ms a text</th><th scope="col">MB</th>'
+        f'<th scope="col">{esc(rows[0].name)}</th><th scope="col">ms a text</th><th scope="col">MB</th>'
     )
     body = "".join(_row(i, row) for i, row in enumerate(ranked, 1))
-    count = f"{rows[0].rows:,} rows"
+    count = f"{rows[0].rows:,} rows" + (", less is better" if falling else "")
     off = " hidden" if hidden else ""
     return (
         f'<section class="mz-board" data-cell="{esc(key)}"{off}><h4>{esc(TASKS.get(rows[0].task, rows[0].task))}: '
@@ -122,12 +121,16 @@ def _above(ranked: Sequence[Figure]) -> str:
 
 def _plots(ranked: Sequence[Figure], falling: bool) -> str:
     """Quality against time and against size, where at least two rows have them."""
+    costs: tuple[tuple[str, Callable[[Figure], float]], ...] = (
+        ("milliseconds a text", lambda row: row.milliseconds),
+        ("millions of parameters", lambda row: row.parameters / 1e6),
+    )
     shown = []
-    for field, label in (("milliseconds", "milliseconds a text"), ("megabytes", "megabytes")):
+    for label, cost in costs:
         points = [
-            Point(place, _bare(row), getattr(row, field), row.value, row.low, row.high, row.baseline)
+            Point(place, _bare(row), cost(row), row.value, row.low, row.high, row.baseline)
             for place, row in enumerate(ranked, 1)
-            if getattr(row, field)
+            if cost(row)
         ]
         if len(points) > 1:
             shown.append(scatter(points, label, ranked[0].name, falling))

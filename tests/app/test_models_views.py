@@ -117,6 +117,10 @@ def test_the_leaderboard_ranks_and_judges():
     assert "<i>" not in shown
     assert "Better than the best baseline (rule) beyond chance: &lt;i&gt;strong&lt;/i&gt;." in shown
     assert 'aria-label="no ms">–' in shown
+    assert re.findall('role="img" aria-label="accuracy against (.*?):', shown) == [
+        "milliseconds a text",
+        "millions of parameters",
+    ]
     bits = [replace(one, metric="bits_per_byte") for one in rows]
     assert ranked(leaderboard.show(bits))[0] == "weak"
     assert "Nothing was measured yet" in leaderboard.show([])
