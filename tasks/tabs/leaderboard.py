@@ -77,8 +77,8 @@ def _section(key: str, rows: Sequence[Figure], hidden: bool) -> str:
     count = f"{rows[0].rows:,} rows" + (", less is better" if falling else "")
     off = " hidden" if hidden else ""
     return (
-        f'<section class="mz-board" data-cell="{esc(key)}"{off}><h4>{esc(TASKS.get(rows[0].task, rows[0].task))}: '
-        f"{esc(_data(rows[0]))} <small>{count}</small></h4>{_plots(ranked, falling)}"
+        f'<section class="mz-board" data-cell="{esc(key)}"{off}><h3>{esc(TASKS.get(rows[0].task, rows[0].task))}: '
+        f"{esc(_data(rows[0]))} <small>{count}</small></h3>{_plots(ranked, falling)}"
         f'<div class="mz-scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
         f"<p>{esc(_above(ranked))}</p>{_origin(ranked)}</section>"
     )

@@ -121,12 +121,12 @@ def _entry(system: System) -> str:
     parents = "".join(
         f"<dt>{_goto(lineage.get(parent.key))}</dt><dd>{esc(parent.change)}</dd>" for parent in system.parents
     )
-    changed = f'<h5>What it changed</h5><dl class="mz-changes">{parents}</dl>' if parents else ""
+    changed = f'<h4>What it changed</h4><dl class="mz-changes">{parents}</dl>' if parents else ""
     young = ", ".join(_goto(child) for child in lineage.children(system.key))
-    descendants = f'<h5>Descendants</h5><p class="mz-young">{young}</p>' if young else ""
+    descendants = f'<h4>Descendants</h4><p class="mz-young">{young}</p>' if young else ""
     return (
         f'<article id="lineage-{esc(system.key)}" data-entry="{esc(system.key)}">'
-        f'<h4 tabindex="-1">{esc(system.title)}{badge}</h4>'
+        f'<h3 tabindex="-1">{esc(system.title)}{badge}</h3>'
         f'<p class="mz-cite">{esc(system.authors)}, {_date(system)}: {link(system.url, system.paper)}</p>'
         f"<p>{esc(system.idea)}</p>{changed}{_checkpoints(system)}{descendants}</article>"
     )
@@ -140,7 +140,7 @@ def _checkpoints(system: System) -> str:
     buttons = [f'<button type="button" data-open="{esc(row.name)}">{esc(row.name)}</button>' for row in rows]
     more = buttons[FIRST:]
     fold = f"<details><summary>{len(more)} more</summary>{''.join(more)}</details>" if more else ""
-    return f'<h5>Checkpoints in the zoo</h5><div class="mz-names">{"".join(buttons[:FIRST])}{fold}</div>'
+    return f'<h4>Checkpoints in the zoo</h4><div class="mz-names">{"".join(buttons[:FIRST])}{fold}</div>'
 
 
 def _goto(system: System) -> str:

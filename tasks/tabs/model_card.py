@@ -36,7 +36,7 @@ def card(engine: Engine, row: Checkpoint, trouble: str = "") -> str:
     family = catalog.family(row.family)
     held = dict(engine.loaded()).get(row.name)
     model = engine.model(row.name) if held is not None else None
-    config = config_of(row, model)
+    config = _config(row, model)
     exact = parity_of(family.name)
     facts = [
         ("Answers", esc(tasks_of(row))),
@@ -93,9 +93,9 @@ def _changes(row: Checkpoint) -> list[tuple[str, str]]:
     return [("Idea", f"{esc(system.title)}: {esc(system.idea)}"), ("Changed against", changed)]
 
 
-def config_of(row: Checkpoint, model: Model | None) -> Any:
-    """The config of a checkpoint whose files are here, or which is in memory; else None."""
-    if row.embedded:
+def _config(row: Checkpoint, model: Model | None) -> Any:
+    """The config of a checkpoint whose config.json is here, or which is in memory; else None."""
+    if _has_config(row):
         return catalog.family(row.family).read_config(_raw(row), LoadReport())
     return model.config if model is not None else None
 
@@ -122,9 +122,11 @@ def _sample(row: Checkpoint, model: Model | None, config: Any) -> str:
     if config is None:
         return ""
     text = SAMPLES.get(row.languages[0], SAMPLE)
-    tokenizer = _tokenizer(row.name, _revision(row, model)) if row.embedded else model.tokenizer if model else None
-    if tokenizer is None:
-        return ""
+    if _has_config(row):
+        tokenizer = _tokenizer(row.name, _revision(row, model))
+    else:
+        assert model is not None  # its config came from there
+        tokenizer = model.tokenizer
     offsets = tokenizer.pieces(text).offsets
     pieces = "".join(f"<span>{esc(text[begin:end].strip())}</span>" for begin, end in offsets)
     return f'<span class="mz-pieces">{pieces}</span><small>{len(offsets)} pieces</small>'
@@ -223,13 +225,16 @@ def _size(path: Path) -> str:
 
 
 def _raw(row: Checkpoint) -> dict[str, Any]:
-    """config.json of an embedded checkpoint."""
-    return dict(json.loads((_folder(row) / "config.json").read_text(encoding="utf-8")))
+    """config.json of an embedded checkpoint; empty where there is none, as in a fastai folder of the user's."""
+    config = _folder(row) / "config.json"
+    if not row.embedded or not config.is_file():
+        return {}
+    return dict(json.loads(config.read_text(encoding="utf-8")))
 
 
-def _embedded(row: Checkpoint) -> dict[str, Any]:
-    """What the config of an embedded checkpoint says of itself."""
-    return dict(_raw(row).get(NATIVE, {})) if row.embedded else {}
+def _has_config(row: Checkpoint) -> bool:
+    """Whether config.json is here and in the form that families read; AllenNLP's, for one, has no `model_type`."""
+    return "model_type" in _raw(row)
 
 
 def _labels(row: Checkpoint, model: Model | None) -> list[str]:
@@ -237,7 +242,7 @@ def _labels(row: Checkpoint, model: Model | None) -> list[str]:
     if model is not None:
         heads = {name: spec.labels for name, spec in model.heads.items()}
     else:
-        heads = {name: spec["labels"] for name, spec in _embedded(row).get("heads", {}).items()}
+        heads = {name: spec["labels"] for name, spec in _raw(row).get(NATIVE, {}).get("heads", {}).items()}
     if row.labels and model is None:
         return [", ".join(row.labels)]
     several = sum(map(bool, heads.values())) > 1
@@ -247,4 +252,5 @@ def _labels(row: Checkpoint, model: Model | None) -> list[str]:
 def _revision(row: Checkpoint, model: Model | None) -> str:
     if model is not None:
         return model.revision
-    return str(_embedded(row).get("revision", "local")) if row.embedded else "the newest, when it is first used"
+    said = _raw(row).get(NATIVE, {}).get("revision", "local")
+    return str(said) if row.embedded else "the newest, when it is first used"

@@ -69,7 +69,7 @@ if (!window.mzModels) {
     panel.replaceChildren(close, copy);
     panel.scrollTop = 0;
     mark(view, key);
-    copy.querySelector("h4").focus({ preventScroll: true });
+    copy.querySelector("h3").focus({ preventScroll: true });
     const node = view.querySelector(`.mz-graph [data-system="${CSS.escape(key)}"]`);
     const place = node.getBoundingClientRect();
     const sheet = panel.getBoundingClientRect(); // on a phone it lies over the graph

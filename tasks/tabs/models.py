@@ -31,7 +31,9 @@ PICK = """element.addEventListener("click", (event) => {
   else if (pressed?.try) trigger("option_select", {value: pressed.model, task: pressed.try});
   else if (pressed?.name) trigger("select", {value: pressed.name});
 });
-new MutationObserver(() => window.mzModels?.()).observe(element, {childList: true, subtree: true});"""
+// Gradio changes what differs and leaves the rest: a state may change by its text alone
+const changes = {childList: true, characterData: true, subtree: true};
+new MutationObserver(() => window.mzModels?.()).observe(element, changes);"""
 OPEN = """element.addEventListener("click", (event) => {
   const name = event.target.closest("[data-open]")?.dataset.open;
   if (name) trigger("select", {value: name});

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from tasks import TASKS, figures
 from tasks.tabs.menus import languages
+from tests.app.test_page import CONTRAST
 from zoo import catalog, lineage
 from zoo.lineage import SYSTEMS
 
@@ -44,14 +45,14 @@ def test_a_click_tells_what_a_system_changed(visitor, url):
     panel = shown.get_by_role("region", name="The chosen system")
     node(shown, "xlnet").click()
     system = lineage.get("xlnet")
-    expect(panel.get_by_role("heading", level=4)).to_be_focused()
+    expect(panel.get_by_role("heading", level=3)).to_be_focused()
     expect(panel.get_by_role("link", name=system.paper)).to_have_attribute("href", system.url)
     for text in (system.idea, *(parent.change for parent in system.parents)):
         expect(panel).to_contain_text(text)
     expect(node(shown, "xlnet")).to_have_attribute("aria-current", "true")
     expect(shown.locator("path.mz-hot")).to_have_count(len(system.parents))
     panel.get_by_role("link", name="Transformer-XL").click()
-    expect(panel.get_by_role("heading", level=4)).to_have_text("Transformer-XL")
+    expect(panel.get_by_role("heading", level=3)).to_have_text("Transformer-XL")
     expect(shown.locator(".mz-graph [aria-current]")).to_have_count(1)
 
 
@@ -62,7 +63,7 @@ def test_the_graph_works_by_keyboard(visitor, url):
     expect(node(shown, "bert")).to_be_focused()
     visitor.page.keyboard.press("Enter")
     panel = shown.locator(".mz-panel")
-    expect(panel.get_by_role("heading", level=4)).to_contain_text("BERT")
+    expect(panel.get_by_role("heading", level=3)).to_contain_text("BERT")
     visitor.page.keyboard.press("Escape")
     expect(panel).to_contain_text("Choose a system")
     expect(node(shown, "bert")).to_be_focused()
@@ -80,7 +81,7 @@ def test_a_checkpoint_of_the_graph_opens_its_card_in_the_table(visitor, url):
     expect(listed.get_by_role("button", name="tinybert-4l", exact=True)).to_be_focused()
     expect(listed.get_by_label("Find")).to_have_value("")
     visitor.page.locator("#models-lines-tab-button").click()
-    expect(shown.locator(".mz-panel").get_by_role("heading", level=4)).to_contain_text("TinyBERT")
+    expect(shown.locator(".mz-panel").get_by_role("heading", level=3)).to_contain_text("TinyBERT")
 
 
 def test_the_list_below_the_graph_has_every_system(visitor, url):
@@ -104,7 +105,7 @@ def test_the_views_fit_a_phone(visitor, url):
         shown.locator(".mz-graph a").first.wait_for()
         assert shown.locator(".mz-graph a > span:first-child").evaluate_all(cut) == []
         node(shown, "deberta").click()
-        expect(shown.locator(".mz-panel h4")).to_be_in_viewport()
+        expect(shown.locator(".mz-panel h3")).to_be_in_viewport()
         expect(node(shown, "deberta")).to_be_in_viewport()
     finally:
         visitor.page.set_viewport_size({"width": 1280, "height": 800})
@@ -124,6 +125,22 @@ def test_the_leaderboard_shows_the_data_that_are_chosen(visitor, url):
     expect(board.get_by_role("img").first).to_be_visible()
     shown.get_by_label("Data and measure").select_option(label="all of them")
     expect(shown.locator(".mz-board:visible")).to_have_count(len(cells))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_small_print_of_the_views_can_be_read(visitor, url, theme):
+    texts = {
+        "list": (".mz-found", ".mz-filter label"),
+        "lines": (".mz-legend span", ".mz-month", ".mz-gist", ".mz-built", ".mz-hint", ".mz-as-list summary"),
+        "figures": (".mz-board small", ".mz-origin li", ".mz-board td", ".mz-source"),
+    }
+    visitor.page.goto(f"{url}?tab=models&__theme={theme}")
+    for name, small in texts.items():
+        visitor.page.locator(f"#models-{name}-tab-button").click()
+        for text in small:
+            one = visitor.page.locator(f"#models-{name}-tab").locator(text).first
+            one.wait_for()
+            assert one.evaluate(CONTRAST) >= 4.5, (text, one.evaluate(CONTRAST))
 
 
 def test_filters_leave_what_fits_all_of_them(visitor, url):
@@ -154,6 +171,7 @@ def test_loading_and_unloading_keep_the_memory_true(visitor, url, engine):
     engine.unload("gpt-mini")
     engine.unload("bert-mini")
     listed = view(visitor, url, "list")
+    listed.get_by_label("Find").fill("gpt-mini")
     listed.get_by_role("button", name="gpt-mini", exact=True).click()
     card = listed.locator(".mz-card")
     expect(listed).to_contain_text("Models in memory take 0 MB")
@@ -162,6 +180,7 @@ def test_loading_and_unloading_keep_the_memory_true(visitor, url, engine):
     expect(listed.locator('tr[data-name="gpt-mini"]')).to_contain_text("in memory")
     expect(listed.get_by_role("button", name="gpt-mini", exact=True)).to_be_focused()
     assert [name for name, _ in engine.loaded()] == ["gpt-mini"]
+    expect(listed.locator("tr[data-name]:visible")).to_have_count(1)
     card.get_by_role("button", name="Unload from memory").click()
     expect(listed).to_contain_text("Models in memory take 0 MB")
     expect(card.get_by_role("button", name="Load", exact=True)).to_be_enabled()

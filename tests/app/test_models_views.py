@@ -16,7 +16,8 @@ from tasks.figures import BASELINE
 from tasks.tabs import filters, leaderboard, lineage, model_card
 from tasks.tabs.plot import Point, scatter
 from tests.app.fake import FakeEngine
-from zoo import catalog
+from zoo import catalog, load
+from zoo.family import Model
 from zoo.lineage import SYSTEMS, checkpoints, children, get
 
 GRAPH = lineage.graph()
@@ -185,6 +186,37 @@ def test_a_card_of_the_hub_promises_nothing_that_is_not_here():
         assert f"<dt>{absent}</dt>" not in card
     assert "see its card on the Hub" in card
     assert "Fetching 548 MB" in card
+
+
+class Holding(FakeEngine):
+    """An engine with one real model in memory, under another name."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self._loaded[model.name] = model.bytes
+        self._model = model
+
+    def model(self, name, timings=None):
+        return self._model
+
+
+def test_a_model_of_the_hub_tells_more_once_it_is_in_memory():
+    model = replace(load("gpt-mini"), name="gpt2", revision="0123abc")
+    card = model_card.card(Holding(model), catalog.get("gpt2"))
+    assert "6 layers, width 256, 8 heads of attention, vocabulary 8,192, reads 512 tokens at once" in card
+    assert "mz-pieces" in card
+    assert "Unload from memory" in card
+    assert "0123abc" in card
+
+
+def test_a_folder_of_the_user_without_a_config_has_a_card(tmp_path):
+    (tmp_path / "export.pkl").write_bytes(b"x" * 2000)
+    row = replace(catalog.get("ulmfit-wiki-lm"), name="mine", source=str(tmp_path), embedded=True, own=True)
+    card = model_card.card(FakeEngine(), row)
+    assert "export.pkl, 2.0 kB" in card
+    assert "<dt>Network</dt>" not in card
+    assert str(tmp_path) not in card
+    assert "zoo.load(&#x27;FOLDER&#x27;)" in card
 
 
 @pytest.mark.parametrize("family", catalog.FAMILIES, ids=lambda family: family.name)
