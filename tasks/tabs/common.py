@@ -67,8 +67,8 @@ def first_card(tab: TaskTab) -> str:
     return card(tab, made, example.texts, saved=True)
 
 
-def build(engine: Engine, tab: TaskTab) -> None:
-    """One tab with all its events. Loads no model."""
+def build(engine: Engine, tab: TaskTab) -> gr.Dropdown:
+    """One tab with all its events; gives its menu of models. Loads no model."""
     examples, choices = EXAMPLES[tab.task], menu(tab.task)
     first = choices[0][1]
     with gr.Tab(tab.title, id=tab.task, elem_id=f"{tab.task}-tab"):
@@ -112,6 +112,7 @@ def build(engine: Engine, tab: TaskTab) -> None:
         if tab.streams:
             stop.click(end, None, stop, api_name=f"{tab.task}_stop", **LIGHT)
         gr.api(_public(tab.api(engine)), api_name=tab.task, **INFER)
+    return model
 
 
 def _chip(example: Example) -> gr.Button:

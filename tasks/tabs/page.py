@@ -27,9 +27,8 @@ def page(engine: Engine) -> gr.Blocks:
     with gr.Blocks(title="Model Zoo", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
         gr.HTML(HEADER)
         with gr.Tabs(selected=OPENS, elem_id="tabs", overflow_behavior="wrap") as tabs:
-            for tab in TABS:
-                build(engine, tab)
-            models.build(engine)
+            menus = {tab.task: build(engine, tab) for tab in TABS}
+            models.build(engine, tabs, menus)
         gr.HTML(FOOTER)
         demo.load(None, None, None, js=(HERE / "page.js").read_text(encoding="utf-8"), **LIGHT)
         demo.load(opened, None, tabs, api_name="open_tab", **LIGHT)
@@ -75,7 +74,7 @@ def launch_options() -> dict[str, Any]:
     """How the page is served, wherever it is launched from."""
     return {
         "theme": theme(),
-        "css_paths": [HERE / "style.css", HERE / "why.css"],
+        "css_paths": [HERE / name for name in ("style.css", "why.css", "models.css")],
         "ssr_mode": False,
         "show_error": False,
         "max_file_size": "1mb",

@@ -137,6 +137,11 @@ def absent(families: Sequence[tuple[str, str]]) -> str:
     )
 
 
+def link(url: str, text: str) -> str:
+    """A link that opens beside the page."""
+    return f'<a href="{esc(url)}" target="_blank" rel="noopener noreferrer">{esc(text)}</a>'
+
+
 def note(text: str) -> str:
     """A yellow note."""
     return f'<p class="mz-note">{esc(text)}</p>'

@@ -48,7 +48,9 @@ def test_all_forward_passes_wait_in_one_line(demo):
     assert {(event.concurrency_id, event.concurrency_limit) for event in queued} == {("infer", 1)}
     light = [event.api_name for event in demo.fns.values() if not event.queue and event.fn is not None]
     stops = {"summarize_stop"}
-    assert set(light) == {"models_pick", "models_unload", "models_show", "open_tab"} | stops
+    views = {"models_graph", "models_board", "models_parity"}
+    models = {"models_pick", "models_unload", "models_show", "models_loaded", "models_open", "models_try"}
+    assert set(light) == models | views | {"open_tab"} | stops
     assert demo._queue.max_size == 32
 
 

@@ -103,7 +103,7 @@ def test_find_leaves_the_checkpoints_that_have_all_words(visitor, url):
     expect(panel.locator(".mz-card")).to_be_visible()
     expect(panel.locator("tr[data-name]:visible")).to_have_count(len(wanted))
     panel.get_by_label("Find").fill("nothing has these words")
-    expect(panel.get_by_text("No checkpoint has all of these words.")).to_be_visible()
+    expect(panel.get_by_text("No checkpoint has all of this.")).to_be_visible()
     expect(panel.locator(".mz-family:visible")).to_have_count(0)
     panel.get_by_label("Find").fill("")
     expect(panel.locator(".mz-family:visible")).to_have_count(len(catalog.FAMILIES) + 1)
