@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 import string
 import time
@@ -14,8 +15,9 @@ from typing import Any
 from tasks import TASKS
 from tasks.results import Result
 from zoo.engine import Engine
-from zoo.errors import BadParameter, ZooError
+from zoo.errors import BadParameter, Internal, ZooError
 
+LOG = logging.getLogger(__name__)
 MOST = 4  # models at once
 NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
 _WORDS = re.compile(r"\w+|\W+")
@@ -51,7 +53,7 @@ class Column:
     done: bool = False
 
 
-def compare(engine: Engine, asked: Sequence[Asked]) -> Iterator[tuple[Column, ...]]:
+def compare(engine: Engine, asked: Sequence[Asked]) -> Generator[tuple[Column, ...]]:
     """All columns after each step. Models that write take turns, a token each; a mistake ends its own column only.
 
     Raises BadParameter for fewer than two models, more than MOST, or one twice.
@@ -79,6 +81,10 @@ def _step(column: Column, stream: Iterator[Result]) -> Column:
         made = next(stream, None)
     except ZooError as mistake:
         return replace(column, error=mistake, done=True)
+    except Exception:
+        broken = Internal()
+        LOG.exception("error %s of %s in compare", broken.ident, column.asked.model)
+        return replace(column, error=broken, done=True)
     if made is None:
         return replace(column, done=True)
     return replace(column, result=made, done=bool(made.verdict))

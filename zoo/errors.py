@@ -6,6 +6,7 @@ Every message says what was given, what is allowed, and what to do next. Mistake
 from __future__ import annotations
 
 import difflib
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -110,6 +111,16 @@ class MissingPackage(ZooError):
     """An optional package is needed for this."""
 
     code = "MISSING_PACKAGE"
+
+
+class Internal(ZooError):
+    """A mistake of ours. The visitor learns an id; whoever makes it writes the id and the traceback to the log."""
+
+    code = "INTERNAL"
+
+    def __init__(self) -> None:
+        self.ident = secrets.token_hex(4)
+        super().__init__(f"Something broke on our side. If it happens again, report it with the id {self.ident}.")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from tasks.compare import Asked
 from tasks.results import Result
 from tasks.tabs import views
 from tasks.tabs.menus import chosen
-from zoo.errors import ZooError
+from zoo.errors import Internal, ZooError
 
 LOG = logging.getLogger(__name__)
 INFER: dict[str, Any] = {"concurrency_id": "infer", "concurrency_limit": 1}  # all forward passes wait in one line
@@ -82,9 +81,9 @@ def failures(task: str) -> Iterator[list[str]]:
     except ZooError as mistake:
         cards.append(views.error(mistake.message, mistake.code))
     except Exception:
-        ident = secrets.token_hex(4)
-        LOG.exception("error %s in %s", ident, task)
-        cards.append(views.broken(ident))
+        broken = Internal()
+        LOG.exception("error %s in %s", broken.ident, task)
+        cards.append(views.error(broken.message, broken.code))
 
 
 def guarded(task: str, make: Callable[[], str]) -> str:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from tasks.tabs import filters, leaderboard, lineage, menus, views
-from tasks.tabs.common import INFER, LIGHT
+from tasks.tabs import filters, leaderboard, lineage, menus
+from tasks.tabs.asking import INFER, LIGHT, guarded
 from tasks.tabs.model_card import card, here, megabytes, tasks_of
 from tasks.tabs.parity import parity_of, parity_table
 from tasks.tabs.views import esc, link
 from zoo import catalog
 from zoo.catalog import Checkpoint
 from zoo.engine import Engine
-from zoo.errors import ZooError
 
-LOG = logging.getLogger(__name__)
 COLUMNS = ("Name", "Answers", "Language", "Parameters", "Size", "Licence", "State")
 WIDE = frozenset({"Language", "Parameters", "Size", "Licence"})  # not on a phone; the card has them
 SCRIPT = Path(__file__).with_name("models.js")
@@ -107,15 +103,12 @@ def _once(tab: gr.Tab, view: gr.HTML, draw: Any, name: str) -> None:
 
 def _load(engine: Engine, name: str) -> str:
     """Load a model; what went wrong as HTML, empty when nothing did."""
-    try:
+
+    def load() -> str:
         engine.model(name)
-    except ZooError as mistake:
-        return views.error(mistake.message, mistake.code)
-    except Exception:  # the last line before the visitor: they get an id, the log gets the traceback
-        ident = secrets.token_hex(4)
-        LOG.exception("error %s when loading %s", ident, name)
-        return views.broken(ident)
-    return ""
+        return ""
+
+    return guarded("models", load)
 
 
 def _named(event: gr.EventData) -> str:

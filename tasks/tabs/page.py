@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from tasks.tabs import classify, models, nli, qa, summarize
+from tasks.tabs import classify, compare, models, nli, qa, summarize
 from tasks.tabs.common import LIGHT, build
 from zoo.engine import Engine
 
@@ -28,6 +28,7 @@ def page(engine: Engine) -> gr.Blocks:
         gr.HTML(HEADER)
         with gr.Tabs(selected=OPENS, elem_id="tabs", overflow_behavior="wrap") as tabs:
             menus = {tab.task: build(engine, tab) for tab in TABS}
+            compare.build(engine, TABS)
             models.build(engine, tabs, menus)
         gr.HTML(FOOTER)
         demo.load(None, None, None, js=(HERE / "page.js").read_text(encoding="utf-8"), **LIGHT)
@@ -39,7 +40,9 @@ def page(engine: Engine) -> gr.Blocks:
 def opened(request: gr.Request) -> Any:
     """The tab that `?tab=` names, by its title or its task."""
     wanted = str(dict(request.query_params).get("tab", "")).lower()
-    names = {tab.title.lower(): tab.task for tab in TABS} | {tab.task: tab.task for tab in TABS} | {"models": "models"}
+    names = {tab.title.lower(): tab.task for tab in TABS} | {tab.task: tab.task for tab in TABS} | {
+        name: name for name in ("compare", "models")
+    }
     return gr.Tabs(selected=names[wanted]) if wanted in names else gr.skip()
 
 
@@ -74,7 +77,7 @@ def launch_options() -> dict[str, Any]:
     """How the page is served, wherever it is launched from."""
     return {
         "theme": theme(),
-        "css_paths": [HERE / name for name in ("style.css", "why.css", "models.css")],
+        "css_paths": [HERE / name for name in ("style.css", "why.css", "compare.css", "models.css")],
         "ssr_mode": False,
         "show_error": False,
         "max_file_size": "1mb",

@@ -159,11 +159,6 @@ def error(message: str, code: str = "") -> str:
     return f'<section class="mz-result mz-error" role="alert"{kind}>{said}</section>'
 
 
-def broken(ident: str) -> str:
-    """A mistake of ours: the id is also in the server's log."""
-    return error(f"Something broke on our side. If it happens again, report it with the id {ident}.", "INTERNAL")
-
-
 def timings(made: Result, saved: bool = False) -> str:
     """Seconds by stage in one line, and tokens a second of generated text."""
     if saved:
