@@ -158,6 +158,7 @@ def _ask(engine: Engine, batch: Batch, asked: Asked, chunk: Sequence[Sequence[An
             return [Answer(error=error.message)]
         half = len(chunk) // 2
         return _ask(engine, batch, asked, chunk[:half]) + _ask(engine, batch, asked, chunk[half:])
+    assert len(found) == len(chunk), f"{asked.name} gave {len(found)} answers to {len(chunk)} rows"
     if task.kind == "classifier":
         batch.labels[asked.name] = frozenset(score.label for score in found[0].scores)
     return [_answer(one) for one in found]

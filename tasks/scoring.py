@@ -124,7 +124,7 @@ def gold_of(batch: Batch, index: int) -> list[str] | None:
 
 
 def wrong(batch: Batch, name: str, index: int) -> bool:
-    """Whether a model gave a row another label than the gold column."""
+    """Whether a model gave a row another label than the gold column, one that it knows."""
     said = batch.answer(name, index)
     if batch.sheet.gold is None or said is None or said.error or batch.sheet.task not in ("classify", "nli"):
         return False
@@ -132,7 +132,8 @@ def wrong(batch: Batch, name: str, index: int) -> bool:
         right = gold_of(batch, index)
     except BadData:
         return False
-    return right is not None and right[0].lower() != said.text.lower()
+    known = right is not None and _known(right[0], batch.labels[name])
+    return known in batch.labels[name] and known != said.text
 
 
 def compared(batch: Batch) -> list[Compared]:

@@ -73,7 +73,7 @@ def respond(
     try:
         model, head = chosen(tab.task, value)
         if model not in {name for name, _ in engine.loaded()}:
-            yield views.working(_waiting(model)), None
+            yield views.working(waiting(model)), None
         for made in tab.answer(engine, model, head, *values):
             yield card(tab, made, texts), made
     except ZooError as mistake:
@@ -84,7 +84,8 @@ def respond(
         yield views.broken(ident), None
 
 
-def _waiting(model: str) -> str:
+def waiting(model: str) -> str:
+    """What a visitor reads until a model is in memory."""
     row = catalog.get(model)
     if row.embedded:
         return f"Loading {model} …"

@@ -7,7 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from tasks.tabs import classify, models, nli, qa, summarize
+from tasks.intake import MOST_BYTES
+from tasks.tabs import batch, classify, models, nli, qa, summarize
 from tasks.tabs.common import LIGHT, build
 from zoo.engine import Engine
 
@@ -29,6 +30,7 @@ def page(engine: Engine) -> gr.Blocks:
         with gr.Tabs(selected=OPENS, elem_id="tabs", overflow_behavior="wrap") as tabs:
             for tab in TABS:
                 build(engine, tab)
+            batch.build(engine)
             models.build(engine)
         gr.HTML(FOOTER)
         demo.load(None, None, None, js=(HERE / "page.js").read_text(encoding="utf-8"), **LIGHT)
@@ -40,7 +42,8 @@ def page(engine: Engine) -> gr.Blocks:
 def opened(request: gr.Request) -> Any:
     """The tab that `?tab=` names, by its title or its task."""
     wanted = str(dict(request.query_params).get("tab", "")).lower()
-    names = {tab.title.lower(): tab.task for tab in TABS} | {tab.task: tab.task for tab in TABS} | {"models": "models"}
+    names = {tab.title.lower(): tab.task for tab in TABS} | {tab.task: tab.task for tab in TABS}
+    names |= {name: name for name in ("batch", "models")}
     return gr.Tabs(selected=names[wanted]) if wanted in names else gr.skip()
 
 
@@ -78,7 +81,7 @@ def launch_options() -> dict[str, Any]:
         "css_paths": [HERE / "style.css"],
         "ssr_mode": False,
         "show_error": False,
-        "max_file_size": "1mb",
+        "max_file_size": MOST_BYTES,
         "allowed_paths": [],
         "state_session_capacity": 500,
         "enable_monitoring": False,

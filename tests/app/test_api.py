@@ -43,12 +43,16 @@ def test_building_the_page_loads_no_model():
     assert engine.loaded() == []
 
 
-def test_all_forward_passes_wait_in_one_line(demo):
+def test_all_forward_passes_wait_in_one_line_and_batches_in_their_own(demo):
     queued = [event for event in demo.fns.values() if event.queue]
-    assert {(event.concurrency_id, event.concurrency_limit) for event in queued} == {("infer", 1)}
+    batches = [event for event in queued if event.api_name == "batch_run"]
+    assert [(event.concurrency_id, event.concurrency_limit) for event in batches] == [("batch", 2)]
+    others = {(event.concurrency_id, event.concurrency_limit) for event in queued if event not in batches}
+    assert others == {("infer", 1)}
     light = [event.api_name for event in demo.fns.values() if not event.queue and event.fn is not None]
-    stops = {"summarize_stop"}
-    assert set(light) == {"models_pick", "models_unload", "models_show", "open_tab"} | stops
+    stops = {"summarize_stop", "batch_stop"}
+    looks = {"batch_task", "batch_example", "batch_look", "batch_look_task", "batch_look_example"}
+    assert set(light) == {"models_pick", "models_unload", "models_show", "open_tab"} | stops | looks
     assert demo._queue.max_size == 32
 
 

@@ -234,6 +234,7 @@ def test_metrics_of_labels_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made["m"].confusion == scoring.Confusion(("A", "B"), ((1, 1), (1, 2)))
     assert "labels that the model does not know: A, B, a, b. It knows x, y." in made["n#other"].error
     assert [scoring.wrong(work, "m", i) for i in range(7)] == [False, True, False, False, True, False, False]
+    assert not any(scoring.wrong(work, "n#other", i) for i in range(7))
     assert json.dumps(scoring.summary(work))
 
 
