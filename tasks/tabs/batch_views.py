@@ -161,8 +161,8 @@ def table(batch: Batch) -> str:
     told = []
     if len(order) < batch.rows:
         told.append(f"{len(order)} of {_rows(batch.rows)} are shown; the files have all.")
-    if differ:
-        told.append("Rows on which models differ come first.")
+    if order != sorted(order):
+        told.append("First come rows on which models differ, then those without an answer, then wrong ones.")
     if len(columns) < len(batch.sheet.columns):
         told.append(f"{len(batch.sheet.columns) - len(columns)} more columns are in the files.")
     heads = "".join(f'<th scope="col"><bdi>{text(name, 60)}</bdi></th>' for name in (*columns, *names))

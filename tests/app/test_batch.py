@@ -280,7 +280,7 @@ def test_at_most_200_rows_are_shown_and_what_is_wrong_among_them():
     work.labels["m"] = frozenset("AB")
     shown = batch_views.table(work)
     assert shown.count("<tr") == 201 and "200 of 300 rows are shown; the files have all." in shown
-    assert shown.index(">300<") < shown.index(">1<")
+    assert shown.index(">300<") < shown.index(">1<") and "then wrong ones." in shown
     assert scoring.measured(work)["m"].rows == 300
 
 
