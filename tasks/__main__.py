@@ -1,6 +1,7 @@
 """`python -m tasks run TASK ...` answers one input, `python -m tasks eval TASK ...` scores a file of labelled rows,
-`python -m tasks eval --all` measures every small model on every task, `python -m tasks figures` writes what it
-measured into README and cards, `python -m tasks saliency` tests explanations, `python -m tasks sizes` counts bytes.
+`python -m tasks batch TASK ...` writes what one to four models answer to each row of a file, `python -m tasks eval
+--all` measures every small model on every task, `python -m tasks figures` writes what it measured into README and
+cards, `python -m tasks saliency` tests explanations, `python -m tasks sizes` counts bytes.
 
 JSON alone goes to stdout (of `eval --all` tables), progress to stderr. A user's mistake gives exit code 2 and, with
 --json, one JSON object.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
     saliency.add_argument("--rows", type=int, default=200, help="how many of its first rows")
     saliency.add_argument("--method", default="integrated gradients", help="or occlusion")
     saliency.add_argument("--seed", type=int, default=0, help="of the random words")
+    many = commands.add_parser("batch", help="answer the rows of a file with one to four models")
+    _batch_options(many, kinds.choices)
     commands.add_parser("figures", help="write results.csv into README and cards")
     commands.add_parser("sizes", help="bytes of the repository, of each checkpoint, and files that are too large")
     return top
@@ -99,6 +102,15 @@ def _everything(one: argparse.ArgumentParser) -> None:
     one.add_argument("--limit", dest="every_limit", type=int, default=0, help="only the first rows of each file")
     one.add_argument("--out", dest="every_out", type=Path, help="the .csv; that of the shipped checkpoints by default")
     one.add_argument("--again", dest="every_again", action="store_true", help="also what is measured already")
+
+
+def _batch_options(one: argparse.ArgumentParser, tasks: Iterable[str]) -> None:
+    one.add_argument("task", choices=list(tasks))
+    one.add_argument("--data", type=Path, required=True, help=".csv or .tsv with a header, or .jsonl")
+    one.add_argument("--model", action="append", required=True, dest="models", metavar="MODEL[#HEAD]",
+                     help="catalog name, owner/name[@revision] of the Hub, or a folder; up to four times")  # fmt: skip
+    one.add_argument("--gold", default="", help="the column with the right answers, where its name does not say so")
+    one.add_argument("--out", type=Path, required=True, help="the .csv or .jsonl to write")
 
 
 def _common(task: str, one: argparse.ArgumentParser) -> None:
@@ -123,12 +135,14 @@ def _common(task: str, one: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    as_json = "--json" in arguments or (arguments[:1] == ["eval"] and "--all" not in arguments)
+    as_json = "--json" in arguments or (arguments[:1] in (["eval"], ["batch"]) and "--all" not in arguments)
     try:
         options = vars(parser().parse_args(arguments))
         command = options.pop("command")
         if command in ("figures", "sizes"):
             return _figures() if command == "figures" else _sizes()
+        if command == "batch":
+            return _batch(**options)
         every = {name: options.pop(name) for name in list(options) if name.startswith("every")}
         task = options.pop("task")
         if command == "eval":
@@ -204,6 +218,32 @@ def _evaluate(task: str, model: str, options: dict[str, Any]) -> int:
         made["worst"] = worst(said, most)
     print(json.dumps(made, ensure_ascii=False))
     return 0
+
+
+def _batch(task: str, data: Path, models: list[str], gold: str, out: Path) -> int:
+    """Write the rows with their answers; Ctrl-C ends the work and keeps what is done."""
+    from tqdm import tqdm
+
+    from tasks import batch, intake, scoring
+    from zoo import Engine
+
+    if out.suffix not in batch.WRITERS:
+        raise BadParameter(f"--out {out.name} is neither {' nor '.join(batch.WRITERS)}.")
+    if not out.parent.is_dir():  # hours of answers would have nowhere to go
+        raise BadParameter(f"There is no folder {out.parent} for --out. Make it, or give another.")
+    work = batch.Batch(intake.read_file(task, data, gold, most=None), tuple(map(batch.Asked.of, models)))
+    stopped = False
+    with tqdm(total=len(work.sheet.rows) * len(models), unit="row", file=sys.stderr) as bar:
+        try:
+            for step in batch.run(Engine(progress=True), work):
+                bar.set_description(step.model)
+                bar.update(step.done - bar.n)
+        except KeyboardInterrupt:
+            stopped = True
+    if work.rows:
+        batch.WRITERS[out.suffix](work, out)
+    print(json.dumps(scoring.summary(work), ensure_ascii=False))
+    return 130 if stopped else 2 if len(work.failed) == len(models) else 0
 
 
 def _check_eval(task: str | None, every: dict[str, Any]) -> None:

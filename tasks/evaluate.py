@@ -263,5 +263,5 @@ def needs(package: str, load: Callable[[], Any]) -> Any:
         return load()
     except ImportError:
         raise MissingPackage(
-            f"Evaluation needs {package}: pip install -r zoo/training/requirements.txt", package=package
+            f"Evaluation needs {package}: pip install -r requirements.txt", package=package
         ) from None

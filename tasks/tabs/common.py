@@ -36,14 +36,15 @@ def respond(
     with failures(tab.task) as cards:
         asked = tab.asked(value, values)
         if asked.model not in {name for name, _ in engine.loaded()}:
-            yield views.working(_waiting(asked.model)), None
+            yield views.working(waiting(asked.model)), None
         for made in asked.answers(engine):
             yield card(tab, made, texts), made
     for wrong in cards:
         yield wrong, None
 
 
-def _waiting(model: str) -> str:
+def waiting(model: str) -> str:
+    """What a visitor reads until a model is in memory."""
     row = catalog.get(model)
     if row.embedded:
         return f"Loading {model} …"

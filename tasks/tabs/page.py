@@ -7,8 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from tasks.tabs import classify, compare, models, nli, qa, summarize
-from tasks.tabs.common import LIGHT, build
+from tasks.intake import MOST_BYTES
+from tasks.tabs import batch, classify, compare, models, nli, qa, summarize
+from tasks.tabs.asking import LIGHT
+from tasks.tabs.common import build
 from zoo.engine import Engine
 
 HERE = Path(__file__).parent
@@ -29,6 +31,7 @@ def page(engine: Engine) -> gr.Blocks:
         with gr.Tabs(selected=OPENS, elem_id="tabs", overflow_behavior="wrap") as tabs:
             menus = {tab.task: build(engine, tab) for tab in TABS}
             compare.build(engine, TABS)
+            batch.build(engine)
             models.build(engine, tabs, menus)
         gr.HTML(FOOTER)
         demo.load(None, None, None, js=(HERE / "page.js").read_text(encoding="utf-8"), **LIGHT)
@@ -40,9 +43,8 @@ def page(engine: Engine) -> gr.Blocks:
 def opened(request: gr.Request) -> Any:
     """The tab that `?tab=` names, by its title or its task."""
     wanted = str(dict(request.query_params).get("tab", "")).lower()
-    names = {tab.title.lower(): tab.task for tab in TABS} | {tab.task: tab.task for tab in TABS} | {
-        name: name for name in ("compare", "models")
-    }
+    names = {tab.title.lower(): tab.task for tab in TABS} | {tab.task: tab.task for tab in TABS}
+    names |= {name: name for name in ("compare", "batch", "models")}
     return gr.Tabs(selected=names[wanted]) if wanted in names else gr.skip()
 
 
@@ -80,7 +82,7 @@ def launch_options() -> dict[str, Any]:
         "css_paths": [HERE / name for name in ("style.css", "why.css", "compare.css", "models.css")],
         "ssr_mode": False,
         "show_error": False,
-        "max_file_size": "1mb",
+        "max_file_size": MOST_BYTES,
         "allowed_paths": [],
         "state_session_capacity": 500,
         "enable_monitoring": False,

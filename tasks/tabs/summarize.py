@@ -11,7 +11,7 @@ from gradio.components import Component
 from tasks import summarize
 from tasks.results import Result
 from tasks.tabs import views
-from tasks.tabs.common import TaskTab
+from tasks.tabs.asking import TaskTab
 from tasks.tabs.menus import chosen
 from zoo.engine import Engine
 

@@ -33,10 +33,12 @@ class FakeEngine:
     memory_bytes = 2**30
 
     def __init__(self, delay: float = 0.0) -> None:
-        self.delay = delay  # seconds for each token of a summary
+        self.delay = delay  # seconds for each token of a summary, and for each text that is labelled
+        self.rows = 0  # texts labelled so far
         self.words = 0  # tokens made so far, over all summaries
         self.closed = 0  # summaries that were given up
         self.most_at_once = 0
+        self.stubborn: set[str] = set()  # models that are there as well, and give every pair the first label
         self._running = 0
         self.mixes: list[tuple[str, LayerMix]] = []  # of every model
         self._loaded: dict[str, int] = {}
@@ -52,7 +54,7 @@ class FakeEngine:
         return self._loaded.pop(name, None) is not None
 
     def model(self, name: str, timings: Timings | None = None) -> Any:
-        if "mini" not in name:
+        if "mini" not in name and name not in self.stubborn:
             raise ModelUnavailable(f"{name} is not on this machine and there is no connection. Choose another model.")
         self._loaded[name] = 50 * 2**20
         return SimpleNamespace(
@@ -63,15 +65,19 @@ class FakeEngine:
         self, name: str, head: str | None, texts: Sequence[tuple[str, str | None]], timings: Timings | None = None
     ) -> list[Classified]:
         self.model(name)
-        first, second = texts[0]
+        return [self._label(name, head, *pair) for pair in texts]
+
+    def _label(self, name: str, head: str | None, first: str, second: str | None) -> Classified:
         _crash(first + (second or ""))
-        labels = LABELS[head or "classifier"]
-        if "HOSTILE" in first and head != "nli":
+        time.sleep(self.delay)
+        self.rows += 1
+        labels = LABELS["nli" if second is not None else head or "classifier"]
+        if "HOSTILE" in first and second is None:
             labels = ("<img src=x onerror=window.__x=1>${window.__x=1}", "{{constructor}}`\\")
-        best = len(labels) - 1 if head == "nli" and "not" in (second or "") else 0
+        best = len(labels) - 1 if second is not None and "not" in second and name not in self.stubborn else 0
         rest = 0.1 / (len(labels) - 1)
         read = tuple(Read(min(512, len(t)), len(t), min(512, len(t))) for t in (first, second) if t is not None)
-        return [Classified(labels, tuple(0.9 if i == best else rest for i in range(len(labels))), read)]
+        return Classified(labels, tuple(0.9 if i == best else rest for i in range(len(labels))), read)
 
     def spans(
         self,
@@ -83,7 +89,9 @@ class FakeEngine:
         timings: Timings | None = None,
     ) -> list[Spanned]:
         self.model(name)
-        question, passage = pairs[0]
+        return [self._span(*pair) for pair in pairs]
+
+    def _span(self, question: str, passage: str) -> Spanned:
         _crash(question + passage)
         offsets, at = [], 0
         for word in passage.split():
@@ -94,7 +102,7 @@ class FakeEngine:
         scores[-1] = 5.0
         none = 20.0 if "nothing" in passage else 0.0
         one = SpanWindow(scores, scores, tuple(offsets), none)
-        return [Spanned((one,), Read(3, 3, len(question)))]
+        return Spanned((one,), Read(3, 3, len(question)))
 
     def generate(
         self,

@@ -6,6 +6,7 @@ import pytest
 
 from app import build_app, parser
 from tasks import TASKS
+from tasks.tabs.compare import PRESETS
 from tests.app.fake import SECRET, FakeEngine
 from zoo import catalog
 
@@ -43,14 +44,19 @@ def test_building_the_page_loads_no_model():
     assert engine.loaded() == []
 
 
-def test_all_forward_passes_wait_in_one_line(demo):
+def test_all_forward_passes_wait_in_one_line_and_batches_in_their_own(demo):
     queued = [event for event in demo.fns.values() if event.queue]
-    assert {(event.concurrency_id, event.concurrency_limit) for event in queued} == {("infer", 1)}
+    own = [event for event in queued if event.api_name == "batch_run"]
+    assert [(event.concurrency_id, event.concurrency_limit) for event in own] == [("batch", 2)]
+    others = {(event.concurrency_id, event.concurrency_limit) for event in queued if event not in own}
+    assert others == {("infer", 1)}
     light = [event.api_name for event in demo.fns.values() if not event.queue and event.fn is not None]
-    stops = {"summarize_stop"}
+    stops = {"summarize_stop", "compare_stop", "batch_stop"}
     views = {"models_graph", "models_board", "models_parity"}
     models = {"models_pick", "models_unload", "models_show", "models_loaded", "models_open", "models_try"}
-    assert set(light) == models | views | {"open_tab"} | stops
+    batches = {"batch_task", "batch_example", "batch_look", "batch_look_task", "batch_look_example"}
+    compared = {"compare_task", *(f"compare_preset_{index}" for index in range(len(PRESETS)))}
+    assert set(light) == models | views | batches | compared | {"open_tab"} | stops
     assert demo._queue.max_size == 32
 
 
@@ -60,8 +66,8 @@ def test_only_the_tasks_are_public(demo):
 
 
 def test_the_page_stays_small(demo):
-    assert len(demo.blocks) < 200
-    assert len(demo.fns) < 80
+    assert len(demo.blocks) < 220
+    assert len(demo.fns) < 110
 
 
 @pytest.mark.parametrize("task", TASKS)

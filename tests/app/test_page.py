@@ -39,9 +39,9 @@ def test_a_phone_scrolls_only_down(visitor, url, theme):
     visitor.page.set_viewport_size({"width": 360, "height": 740})
     try:
         visitor.page.goto(f"{url}?__theme={theme}")
-        for title in [*TITLES, "Models"]:
+        for title in [*TITLES, "Batch", "Models"]:
             visitor.page.get_by_role("tab", name=title).click()
-            name = next((tab.task for tab in TABS if tab.title == title), "models")
+            name = next((tab.task for tab in TABS if tab.title == title), title.lower())
             panel = visitor.page.locator(f"#{name}-tab")
             expect(panel).to_be_visible()
             if name != "models":

@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from zoo.errors import BadData, did_you_mean
-from zoo.rows import open_text, read_rows
+from zoo.rows import SEPARATORS, read_rows, read_table
 
 COLUMNS = {
     "classify": ("text", "label"),
@@ -23,7 +21,6 @@ COLUMNS = {
     "qa": ("question", "context", "answer"),
 }
 NLI_LABELS = ("entailment", "neutral", "contradiction", "not_entailment")  # what the task and its tab can say
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 FEWEST = 8  # rows
 MOST_LISTED = 10  # of the wrong rows
 DEV_SHARE, MOST_DEV = 0.1, 1000
@@ -63,14 +60,9 @@ def _kind(path: Path) -> str:
 
 
 def _table(path: Path) -> list[Row]:
-    """The rows of a CSV or TSV file, every cell as it is spelled; empty cells are empty texts."""
-    try:
-        with open_text(path) as file:
-            table = pd.read_csv(file, sep=SEPARATORS[_kind(path)], dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, EOFError) as error:
-        raise BadData(f"{path.name} cannot be read as a table ({error}). Write it as UTF-8 with a header.") from None
-    table.columns = [str(name).strip().removeprefix("\ufeff").lower() for name in table.columns]
-    return [{str(name): cell for name, cell in row.items()} for row in table.to_dict("records")]
+    """The rows of a CSV or TSV file with names of columns in small letters."""
+    rows = read_table(path, SEPARATORS[_kind(path)])
+    return [{name.lower(): cell for name, cell in row.items()} for row in rows]
 
 
 def _checked(row: Mapping[str, Any], task: str) -> tuple[Row, str]:
