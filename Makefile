@@ -30,7 +30,7 @@ demo: $(VENV)/demo.stamp ## open the page: http://localhost:7860 (PORT=8080 for 
 
 test: check ## check, then run all tests (ARGS="-k nli" for some)
 	tests/install_browser.sh $(BIN)/python
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/test.stamp ## ruff and mypy
 	$(BIN)/ruff check .

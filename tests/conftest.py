@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.hub_server import HubServer
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: one thread each, here and in what they start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HUB_VARIABLES = (
     "HF_HUB_CACHE",
