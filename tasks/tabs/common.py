@@ -17,7 +17,7 @@ import gradio as gr
 from gradio.components import Component
 
 from tasks.results import Result
-from tasks.tabs import saved, views, why
+from tasks.tabs import chips, saved, views, why
 from tasks.tabs.asking import INFER, LIGHT, TaskTab, failures
 from tasks.tabs.examples import EXAMPLES, Example
 from tasks.tabs.menus import LONG, absent, menu, with_head
@@ -74,8 +74,7 @@ def build(engine: Engine, tab: TaskTab) -> gr.Dropdown:
     first = choices[0][1]
     with gr.Tab(tab.title, id=tab.task, elem_id=f"{tab.task}-tab"):
         gr.HTML(f'<p class="mz-ask">{views.esc(tab.ask)}</p>')
-        with gr.Row(elem_classes="mz-chips"):
-            chips = [_chip(one) for one in examples]
+        chosen_chip = chips.row(examples, f"{tab.task}-chips")
         with gr.Row(elem_classes="mz-columns"):
             with gr.Column(min_width=300):
                 fields = tab.fields(examples[0].texts)
@@ -103,12 +102,8 @@ def build(engine: Engine, tab: TaskTab) -> gr.Dropdown:
                  "show_progress_on": output, "api_visibility": "private", **INFER}  # fmt: skip
         lines = [field for field in fields if isinstance(field, gr.Textbox) and field.lines == 1]
         gr.on([run.click, *(line.submit for line in lines)], api_name=f"{tab.task}_run", **event)
-        for index, (chip, example) in enumerate(zip(chips, examples, strict=True)):
-            filled, targets = list(example.texts), list(fields)
-            if example.head:
-                filled, targets = [with_head(tab.task, example.head), *filled], [model, *targets]
-            filling = chip.click(None, None, targets, js=f"() => {json.dumps(filled)}", **LIGHT)
-            filling.then(api_name=f"{tab.task}_example_{index}", **event)
+        filling = chosen_chip.select(_filled(tab), None, [model, *fields], api_name=f"{tab.task}_example", **LIGHT)
+        filling.then(api_name=f"{tab.task}_example_run", **event)
         model.input(None, None, None, js=f"() => window.mzStale({json.dumps(tab.task)})", **LIGHT)
         if tab.streams:
             stop.click(end, None, stop, api_name=f"{tab.task}_stop", **LIGHT)
@@ -116,8 +111,14 @@ def build(engine: Engine, tab: TaskTab) -> gr.Dropdown:
     return model
 
 
-def _chip(example: Example) -> gr.Button:
-    return gr.Button(f"{example.name}\n{example.hint}", size="sm", elem_classes="mz-chip", min_width=0)
+def _filled(tab: TaskTab) -> Callable[[gr.EventData], list[Any]]:
+    """The menu and the fields with the chosen example in them."""
+
+    def fill(event: gr.EventData) -> list[Any]:
+        example: Example = chips.chosen(event, EXAMPLES[tab.task])
+        return [with_head(tab.task, example.head) if example.head else gr.skip(), *example.texts]
+
+    return fill
 
 
 def _handlers(engine: Engine, tab: TaskTab) -> tuple[Callable[..., Iterator[Any]], Callable[..., Any]]:

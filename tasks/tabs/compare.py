@@ -13,7 +13,7 @@ from gradio.components import Component
 from tasks import TASKS, compare
 from tasks.compare import MOST, Asked, Column, Pace
 from tasks.results import Result
-from tasks.tabs import menus, views
+from tasks.tabs import chips, menus, views
 from tasks.tabs.asking import INFER, LIGHT, TaskTab, failures
 from tasks.tabs.examples import ALICE, APOLLO, VOLCANO
 from zoo import catalog
@@ -41,7 +41,7 @@ class Preset:
 
 
 PRESETS = (
-    Preset("With a negation", "who sees the “not”?", "nli",
+    Preset("Negation", "who sees the “not”?", "nli",
            ("Two dogs are running through a field.", "The dogs are not sitting."),
            "Two words oppose the premise, and together they agree with it. A model that counts words says "
            "contradiction."),
@@ -71,9 +71,7 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
     first = PRESETS[0]
     with gr.Tab("Compare", id="compare", elem_id="compare-tab"):
         gr.HTML('<p class="mz-ask">The same question to several models at once.</p>')
-        with gr.Row(elem_classes="mz-chips"):
-            chips = [gr.Button(f"{one.name}\n{one.hint}", size="sm", elem_classes="mz-chip", min_width=0)
-                     for one in PRESETS]  # fmt: skip
+        presets = chips.row(PRESETS, "compare-chips")
         task = gr.Radio([(TASKS[name].title, name) for name in by_task], value=first.task, label="Task",
                         elem_id="compare-task")  # fmt: skip
         with gr.Row(elem_classes="mz-columns"):
@@ -82,7 +80,7 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
             other = gr.Textbox(first.texts[1], label=LABELS[first.task][1], lines=3, max_lines=12,
                                elem_id="compare-second", min_width=280)  # fmt: skip
         models = gr.Dropdown(menus.menu(first.task), value=proposed(first.task), multiselect=True, max_choices=MOST,
-                             label="Models", info=f"Two to {MOST}", elem_id="compare-models")  # fmt: skip
+                             label="Models", info=f"2 to {MOST}", elem_id="compare-models")  # fmt: skip
         with gr.Accordion("Advanced: the same for all columns", open=False):
             options: list[Component] = [
                 gr.Slider(1, 120, value=40, step=1, label="Most new tokens of a summary"),
@@ -102,10 +100,8 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
     run.click(api_name="compare_run", **event)
     stop.click(end, None, stop, api_name="compare_stop", **LIGHT)
     task.input(_of_task, task, [one, other, models], api_name="compare_task", **LIGHT)
-    for index, (chip, preset) in enumerate(zip(chips, PRESETS, strict=True)):
-        filling = chip.click(_filled(preset), None, [task, one, other, models], api_name=f"compare_preset_{index}",
-                             **LIGHT)  # fmt: skip
-        filling.then(api_name=f"compare_preset_{index}_run", **event)
+    filling = presets.select(_filled, None, [task, one, other, models], api_name="compare_preset", **LIGHT)
+    filling.then(api_name="compare_preset_run", **event)
 
 
 def proposed(task: str) -> list[str]:
@@ -129,11 +125,12 @@ def _of_task(task: str) -> tuple[Any, Any, Any]:
     )
 
 
-def _filled(preset: Preset) -> Callable[[], tuple[Any, ...]]:
-    """The inputs with a preset in them."""
+def _filled(event: gr.EventData) -> tuple[Any, ...]:
+    """The inputs with the chosen preset in them."""
+    preset: Preset = chips.chosen(event, PRESETS)
     labels = LABELS[preset.task]
     second = preset.texts[1] if len(preset.texts) > 1 else ""
-    return lambda: (
+    return (
         preset.task,
         gr.Textbox(preset.texts[0], label=labels[0]),
         gr.Textbox(second, label=labels[1], visible=bool(labels[1])),
@@ -189,7 +186,8 @@ def board(tab: TaskTab, columns: Sequence[Column], stopped: bool = False) -> str
     said = compare.agreement(columns)
     known = [one for one in PRESETS if one.task == tab.task and one.texts == columns[0].asked.texts]
     look_for = known[0].look_for if known else ""
-    tell = f'<p class="mz-look"><b>What to look for</b> {views.esc(look_for)}</p>' if said and look_for else ""
+    over = all(column.done for column in columns)
+    tell = f'<p class="mz-look"><b>What to look for</b> {views.esc(look_for)}</p>' if over and look_for else ""
     agreed = f'<p class="mz-verdict mz-agreed" role="status">{views.esc(said)}</p>' if said else ""
     shown = "".join(_column(tab, column, columns, stopped) for column in columns)
     return f'{agreed}{tell}<div class="mz-board" style="--columns:{len(columns)}">{shown}</div>'

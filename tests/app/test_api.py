@@ -6,7 +6,6 @@ import pytest
 
 from app import build_app, parser
 from tasks import TASKS
-from tasks.tabs.compare import PRESETS
 from tests.app.fake import SECRET, FakeEngine
 from zoo import catalog
 
@@ -55,8 +54,9 @@ def test_all_forward_passes_wait_in_one_line_and_batches_in_their_own(demo):
     views = {"models_graph", "models_board", "models_parity"}
     models = {"models_pick", "models_unload", "models_show", "models_loaded", "models_open", "models_try"}
     batches = {"batch_task", "batch_example", "batch_look", "batch_look_task", "batch_look_example"}
-    compared = {"compare_task", *(f"compare_preset_{index}" for index in range(len(PRESETS)))}
-    assert set(light) == models | views | batches | compared | {"open_tab"} | stops
+    compared = {"compare_task", "compare_preset"}
+    examples = {f"{task}_example" for task in TASKS}
+    assert set(light) == models | views | batches | compared | examples | {"open_tab"} | stops
     assert demo._queue.max_size == 32
 
 
@@ -66,8 +66,8 @@ def test_only_the_tasks_are_public(demo):
 
 
 def test_the_page_stays_small(demo):
-    assert len(demo.blocks) < 220
-    assert len(demo.fns) < 110
+    assert len(demo.blocks) < 200
+    assert len(demo.fns) < 70
 
 
 @pytest.mark.parametrize("task", TASKS)
