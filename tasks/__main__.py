@@ -231,7 +231,7 @@ def _batch(task: str, data: Path, models: list[str], gold: str, out: Path) -> in
         raise BadParameter(f"--out {out.name} is neither {' nor '.join(batch.WRITERS)}.")
     if not out.parent.is_dir():  # hours of answers would have nowhere to go
         raise BadParameter(f"There is no folder {out.parent} for --out. Make it, or give another.")
-    work = batch.Batch(intake.read_file(task, data, gold, most=None), tuple(map(batch.Asked.of, models)))
+    work = batch.Batch(intake.read_file(task, data, gold, most=None), tuple(map(batch.Chosen.of, models)))
     stopped = False
     with tqdm(total=len(work.sheet.rows) * len(models), unit="row", file=sys.stderr) as bar:
         try:

@@ -29,7 +29,7 @@ OF_A_ROW = (InputEmpty, InputTooLong, BadParameter)  # mistakes that say nothing
 
 
 @dataclass(frozen=True)
-class Asked:
+class Chosen:
     """A model and its head, under the name that its columns have."""
 
     name: str
@@ -37,10 +37,10 @@ class Asked:
     head: str | None = None
 
     @staticmethod
-    def of(name: str) -> Asked:
+    def of(name: str) -> Chosen:
         """From `model`, or `model#head` where a model has several heads for a task."""
         model, _, head = name.partition("#")
-        return Asked(name, model, head or None)
+        return Chosen(name, model, head or None)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Batch:
     """Rows, whom they are put to, and what has been answered so far: the first rows, in their order."""
 
     sheet: Sheet
-    models: tuple[Asked, ...]
+    models: tuple[Chosen, ...]
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     labels: dict[str, frozenset[str]] = field(default_factory=dict)  # that a model can say
     failed: dict[str, str] = field(default_factory=dict)  # models that could not answer at all, and why
@@ -126,7 +126,7 @@ def run(engine: Engine, batch: Batch) -> Iterator[Progress]:
             of -= len(batch.sheet.rows) - len(said)
 
 
-def _chunks(engine: Engine, batch: Batch, asked: Asked) -> Iterator[int]:
+def _chunks(engine: Engine, batch: Batch, asked: Chosen) -> Iterator[int]:
     """Answer as many rows at once as take about TARGET seconds; yields how many they were."""
     sheet, said = batch.sheet, batch.answers[asked.name]
     budget = float(FIRST)
@@ -146,7 +146,7 @@ def _chunks(engine: Engine, batch: Batch, asked: Asked) -> Iterator[int]:
         yield len(found)
 
 
-def _ask(engine: Engine, batch: Batch, asked: Asked, chunk: Sequence[Sequence[Any]]) -> list[Answer]:
+def _ask(engine: Engine, batch: Batch, asked: Chosen, chunk: Sequence[Sequence[Any]]) -> list[Answer]:
     """The answers to rows; where one of them cannot be answered, halves are asked until it stands alone."""
     task = TASKS[batch.sheet.task]
     assert task.many is not None
@@ -164,7 +164,7 @@ def _ask(engine: Engine, batch: Batch, asked: Asked, chunk: Sequence[Sequence[An
     return [_answer(one) for one in found]
 
 
-def _summaries(engine: Engine, batch: Batch, asked: Asked) -> Iterator[int]:
+def _summaries(engine: Engine, batch: Batch, asked: Chosen) -> Iterator[int]:
     """Summarize row by row; yields 0 after each token and 1 after each row."""
     said = batch.answers[asked.name]
     for index in range(len(batch.sheet.rows)):

@@ -145,7 +145,7 @@ def _handlers(engine: Engine, cache: Path) -> tuple[Callable[..., Iterator[Any]]
                 if time.monotonic() - drawn >= EVERY or step.loading:
                     drawn = time.monotonic()
                     shown = batch_views.progress(step, len(work.sheet.rows))
-                    if step.loading and (name := batch.Asked.of(step.model).model) not in dict(engine.loaded()):
+                    if step.loading and (name := batch.Chosen.of(step.model).model) not in dict(engine.loaded()):
                         shown = views.working(waiting(name))
                     yield _numbered(shown), gr.skip(), gr.skip(), gr.skip(), gr.skip()
         broken = "".join(wrong)
@@ -165,9 +165,9 @@ def _handlers(engine: Engine, cache: Path) -> tuple[Callable[..., Iterator[Any]]
     return run, stop
 
 
-def _models(task: str, names: Sequence[str] | None) -> tuple[batch.Asked, ...]:
+def _models(task: str, names: Sequence[str] | None) -> tuple[batch.Chosen, ...]:
     """What the menu's values mean. Raises UnknownModel for what it does not offer."""
-    return tuple(batch.Asked(name, *chosen(task, name)) for name in names or ())
+    return tuple(batch.Chosen(name, *chosen(task, name)) for name in names or ())
 
 
 def _write(work: batch.Batch, cache: Path) -> list[str]:

@@ -80,4 +80,9 @@ def languages(row: Checkpoint, most: int = 3) -> str:
 def _label(row: Checkpoint, task: str, head: str) -> str:
     """Family, name, head where there are several, language, and what it takes until it answers."""
     names = [catalog.family(row.family).title, row.name, *([head] if len(row.tasks[task]) > 1 else [])]
-    return " · ".join([*names, languages(row), "ready" if row.embedded else f"{row.megabytes:,} MB"])
+    return " · ".join([*names, languages(row), readiness(row)])
+
+
+def readiness(row: Checkpoint) -> str:
+    """What it takes until a checkpoint answers: nothing, or a download of so many megabytes."""
+    return "ready" if row.embedded else f"{row.megabytes:,} MB"

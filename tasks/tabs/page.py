@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from tasks.intake import MOST_BYTES
-from tasks.tabs import batch, classify, compare, models, nli, qa, summarize
+from tasks.tabs import batch, classify, compare, models, nli, qa, summarize, tokens
 from tasks.tabs.asking import LIGHT
 from tasks.tabs.common import build
 from zoo.engine import Engine
@@ -31,6 +31,7 @@ def page(engine: Engine) -> gr.Blocks:
         with gr.Tabs(selected=OPENS, elem_id="tabs", overflow_behavior="wrap") as tabs:
             menus = {tab.task: build(engine, tab) for tab in TABS}
             compare.build(engine, TABS)
+            tokens.build(engine)
             batch.build(engine)
             models.build(engine, tabs, menus)
         gr.HTML(FOOTER)
@@ -44,7 +45,7 @@ def opened(request: gr.Request) -> Any:
     """The tab that `?tab=` names, by its title or its task."""
     wanted = str(dict(request.query_params).get("tab", "")).lower()
     names = {tab.title.lower(): tab.task for tab in TABS} | {tab.task: tab.task for tab in TABS}
-    names |= {name: name for name in ("compare", "batch", "models")}
+    names |= {name: name for name in ("compare", "tokens", "batch", "models")}
     return gr.Tabs(selected=names[wanted]) if wanted in names else gr.skip()
 
 

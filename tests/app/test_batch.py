@@ -15,7 +15,7 @@ pytest.importorskip("pytest_playwright")
 from playwright.sync_api import expect
 
 from tasks import batch, intake, scoring
-from tasks.batch import Answer, Asked, Batch
+from tasks.batch import Answer, Batch, Chosen
 from tasks.intake import MOST_ROWS
 from tasks.tabs import batch as tab
 from tasks.tabs import batch_views
@@ -275,7 +275,7 @@ def test_on_a_phone_the_table_scrolls_in_its_own_box(visitor, panel):
 
 
 def test_at_most_200_rows_are_shown_and_what_is_wrong_among_them():
-    work = Batch(intake.read_text("classify", "text\tlabel\n" + "a\tA\n" * 300), (Asked.of("m"),))
+    work = Batch(intake.read_text("classify", "text\tlabel\n" + "a\tA\n" * 300), (Chosen.of("m"),))
     work.answers["m"] = [Answer("A", 0.5)] * 299 + [Answer("B", 0.5)]
     work.labels["m"] = frozenset("AB")
     shown = batch_views.table(work)
@@ -285,7 +285,7 @@ def test_at_most_200_rows_are_shown_and_what_is_wrong_among_them():
 
 
 def test_files_lie_in_folders_that_nobody_can_guess(tmp_path):
-    work = Batch(intake.read_text("classify", "a"), (Asked.of("m"),))
+    work = Batch(intake.read_text("classify", "a"), (Chosen.of("m"),))
     work.answers["m"] = [Answer("A", 0.5)]
     first, second = tab._write(work, tmp_path), tab._write(work, tmp_path)
     assert not set(first) & set(second)

@@ -13,7 +13,7 @@ import pytest
 
 from tasks import batch, intake, scoring
 from tasks.__main__ import main
-from tasks.batch import Answer, Asked, Batch
+from tasks.batch import Answer, Batch, Chosen
 from tasks.results import Result, Score, Span
 from tests import minis
 from zoo.errors import BadData, BadParameter, InputEmpty, ModelUnavailable, ZooError
@@ -167,7 +167,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, task: str, seconds: float = 0.0) 
 
 
 def batch_of(text: str, *models: str, task: str = "classify") -> Batch:
-    return Batch(intake.read_text(task, text), tuple(map(Asked.of, models)))
+    return Batch(intake.read_text(task, text), tuple(map(Chosen.of, models)))
 
 
 def test_rows_are_answered_and_a_bad_one_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,88 @@
+"""The tabs Compare and Tokens in a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pytest_playwright")
+from playwright.sync_api import expect
+
+from tests.app.conftest import Visitor
+from tests.app.fake import FakeEngine
+from tests.app.serving import serve
+from tests.app.test_hostile import HOSTILE, unharmed
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_broken_column_stays_alone(visitor: Visitor, url: str) -> None:
+    """Of the two that are proposed only one can be had here."""
+    panel = visitor.at(url, "compare")
+    panel.locator("#compare-run").click()
+    good, broken = panel.locator(".mz-column").first, panel.locator(".mz-column").nth(1)
+    expect(good.locator(".mz-verdict")).to_contain_text("contradicts")
+    expect(good.locator(".mz-source")).to_contain_text("23 M parameters")
+    expect(broken.locator(".mz-error")).to_contain_text("is not on this machine")
+    expect(panel.locator(".mz-look")).to_be_visible()
+
+
+def test_presets_choose_task_fields_and_models(visitor: Visitor, url: str) -> None:
+    panel = visitor.at(url, "compare")
+    panel.locator(".mz-chip", has_text="TL;DR").click()
+    expect(panel.locator(".mz-column[data-model=gpt-mini] .mz-text")).to_contain_text("Mount Vesuvius is a volcano")
+    expect(panel.locator("#compare-second")).to_be_hidden()
+    panel.locator(".mz-chip", has_text="ELMo to BERT").click()
+    expect(panel.locator("#compare-second textarea")).to_be_visible()
+    expect(panel.locator(".mz-column[data-model=bert-mini] mark").first).to_have_text("quarantine.")
+
+
+def test_another_task_brings_its_fields_and_models(visitor: Visitor, url: str) -> None:
+    panel = visitor.at(url, "compare")
+    panel.locator("#compare-task").get_by_text("Classify").click()
+    expect(panel.locator("#compare-second")).to_be_hidden()
+    expect(panel.locator("#compare-models")).to_contain_text("bert-mini")
+    panel.locator("#compare-first textarea").fill("Not bad.")
+    panel.locator("#compare-run").click()
+    expect(panel.locator(".mz-column[data-model=bert-mini] .mz-verdict")).to_be_visible()
+
+
+def test_stop_keeps_what_is_written(page: Any) -> None:
+    engine = FakeEngine(delay=0.2)
+    with serve(engine) as address:
+        panel = Visitor(page).at(address, "compare")
+        panel.locator(".mz-chip", has_text="TL;DR").click()
+        column = panel.locator(".mz-column[data-model=gpt-mini]")
+        expect(column.locator(".mz-text")).to_contain_text("Mount Vesuvius")
+        panel.locator("#compare-stop").click()
+        expect(column.locator(".mz-note")).to_have_text("Stopped.")
+        written = engine.words
+        expect(panel.locator("#compare-stop")).to_be_disabled()
+        page.wait_for_timeout(600)
+        assert engine.words == written < 30 and engine.closed == 1
+
+
+def test_hostile_text_in_every_column(visitor: Visitor, url: str) -> None:
+    panel = visitor.at(url, "compare")
+    panel.locator("#compare-task").get_by_text("Summarize").click()
+    expect(panel.locator("#compare-second")).to_be_hidden()
+    for text in HOSTILE:
+        panel.locator("#compare-first textarea").fill(text)
+        panel.locator("#compare-run").click()
+        first = text.split()[0]
+        expect(panel.locator(".mz-column[data-model=gpt-mini] .mz-text")).to_contain_text(first)
+        unharmed(visitor)
+
+
+def test_tokens_of_every_ready_model(visitor: Visitor, real_url: str) -> None:
+    panel = visitor.at(real_url, "tokens")
+    panel.locator("#tokens-text textarea").fill("Zebras ${x} 斑 <b>")
+    panel.locator("#tokens-run").click()
+    cards = panel.locator(".mz-cut")
+    expect(cards.first.locator(".mz-pieces")).to_contain_text("斑?")
+    expect(panel.locator(".mz-verdict")).to_contain_text("pieces")
+    expect(panel.locator(".mz-cut", has_text="gpt-mini").locator(".mz-pieces")).to_contain_text("斑3/3")
+    panel.locator("#tokens-text textarea").fill(" ")
+    panel.locator("#tokens-run").click()
+    expect(panel.locator(".mz-error")).to_contain_text("The text is empty")
