@@ -85,6 +85,16 @@ class Result:
         made["warnings"] = list(self.warnings)
         return made
 
+    def as_hub(self) -> Any:
+        """The answer in the shape that the Hub's inference API gives for the task (huggingface.js, packages/tasks)."""
+        if self.task == "summarize":
+            return {"summary_text": self.answer}
+        if self.task == "qa":
+            empty = {"answer": "", "score": self.scores[0].score if self.scores else 0.0, "start": 0, "end": 0}
+            spans = [{"answer": s.text, "score": s.score, "start": s.start, "end": s.end} for s in self.spans]
+            return spans if self.answer else [empty, *spans]
+        return [{"label": one.label, "score": one.score} for one in self.scores]
+
 
 def certainty(probability: float) -> str:
     """How sure a probability sounds in words."""

@@ -15,7 +15,7 @@ from tasks.compare import Asked
 from tasks.results import Result
 from tasks.tabs import views
 from tasks.tabs.menus import chosen
-from zoo.errors import Internal, ZooError
+from zoo.errors import BadParameter, Internal, ZooError
 
 LOG = logging.getLogger(__name__)
 INFER: dict[str, Any] = {"concurrency_id": "infer", "concurrency_limit": 1}  # all forward passes wait in one line
@@ -23,11 +23,57 @@ LIGHT: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_prog
 
 
 @dataclass(frozen=True)
+class Option:
+    """An advanced input: the task's keyword argument, what it is when nobody touched it, and what it may be.
+
+    `choices` are (what a visitor reads, value); else a number from `low` to `high`, whole if `default` is, or a text of
+    at most `high` characters.
+    """
+
+    name: str
+    default: Any
+    make: Callable[[], Component]
+    low: float = 0
+    high: float = 0
+    choices: tuple[tuple[str, Any], ...] = ()
+
+    def read(self, shown: Any) -> Any:
+        """The keyword argument's value from what the component shows."""
+        if self.choices:
+            return dict(self.choices)[shown]
+        return self.default if shown is None else shown
+
+    def write(self, value: Any) -> str:
+        """The value as a link has it."""
+        return next(str(i) for i, (_, one) in enumerate(self.choices) if one == value) if self.choices else str(value)
+
+    def parse(self, text: str) -> Any:
+        """What the component is to show, from a link. Raises BadParameter."""
+        try:
+            if self.choices:
+                return self.choices[int(text)][0] if text.isdecimal() else self.choices[len(self.choices)][0]
+            if isinstance(self.default, str):
+                if len(text) <= self.high:
+                    return text
+                raise ValueError
+            number = type(self.default)(text)
+            if self.low <= number <= self.high:
+                return number
+            raise ValueError
+        except (ValueError, IndexError, OverflowError):
+            allowed = (
+                f"0 to {len(self.choices) - 1}" if self.choices
+                else f"at most {self.high:g} characters" if isinstance(self.default, str)
+                else f"{self.low:g} to {self.high:g}"
+            )  # fmt: skip
+            raise BadParameter(f"{self.name} is {text[:40]!r} in the link; it may be {allowed}.") from None
+
+
+@dataclass(frozen=True)
 class TaskTab:
     """What is particular to one task.
 
-    `fields` makes the inputs for an example's texts, in the order of the task's fields; `options` makes the advanced
-    ones, and `named` turns their values into the task's keyword arguments. `body` shows a result.
+    `fields` makes the inputs for an example's texts, in the order of the task's fields; `body` shows a result.
     """
 
     task: str
@@ -35,8 +81,7 @@ class TaskTab:
     fields: Callable[[Sequence[str]], list[Component]]
     body: Callable[[Result, Mapping[str, str]], str]
     api: Callable[..., Any]  # engine -> typed function of the public endpoint
-    options: Callable[[], list[Component]] | None = None
-    named: Callable[[Sequence[Any]], dict[str, Any]] = lambda values: {}
+    options: tuple[Option, ...] = ()
 
     @property
     def title(self) -> str:
@@ -52,7 +97,8 @@ class TaskTab:
         """What the inputs of the tab ask for. Raises UnknownModel for what its menu does not offer."""
         model, head = chosen(self.task, value)
         count = len(self.words)
-        return Asked(self.task, model, head, tuple(values[:count]), self.named(values[count:]))
+        shown = zip(self.options, values[count:], strict=True)
+        return Asked(self.task, model, head, tuple(values[:count]), {one.name: one.read(value) for one, value in shown})
 
     def by_name(self, texts: Sequence[Any]) -> dict[str, str]:
         """The texts by field name, as results speak of them."""

@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
@@ -17,7 +17,7 @@ import gradio as gr
 from gradio.components import Component
 
 from tasks.results import Result
-from tasks.tabs import chips, saved, views, why
+from tasks.tabs import chips, saved, share, views, why
 from tasks.tabs.asking import INFER, LIGHT, TaskTab, failures
 from tasks.tabs.examples import EXAMPLES, Example
 from tasks.tabs.menus import LONG, absent, menu, with_head
@@ -68,8 +68,23 @@ def first_card(tab: TaskTab) -> str:
     return card(tab, made, example.texts, saved=True)
 
 
-def build(engine: Engine, tab: TaskTab) -> gr.Dropdown:
-    """One tab with all its events; gives its menu of models. Loads no model."""
+@dataclass(frozen=True)
+class Built:
+    """What other parts of the page set in a tab: its inputs (model, fields, options) and where its answer stands."""
+
+    inputs: list[Component]
+    output: gr.HTML
+
+    @property
+    def model(self) -> gr.Dropdown:
+        """The menu of models."""
+        menu = self.inputs[0]
+        assert isinstance(menu, gr.Dropdown)
+        return menu
+
+
+def build(engine: Engine, tab: TaskTab) -> Built:
+    """One tab with all its events. Loads no model."""
     examples, choices = EXAMPLES[tab.task], menu(tab.task)
     first = choices[0][1]
     with gr.Tab(tab.title, id=tab.task, elem_id=f"{tab.task}-tab"):
@@ -83,20 +98,22 @@ def build(engine: Engine, tab: TaskTab) -> gr.Dropdown:
                                     elem_classes="mz-menu")  # fmt: skip
                 if without := absent(tab.task):
                     gr.HTML(views.absent([(family.title, why) for family, why in without]))
-                options = []
-                if tab.options is not None:
+                options: list[Component] = []
+                if tab.options:
                     with gr.Accordion("Advanced", open=False):
-                        options = tab.options()
+                        options = [one.make() for one in tab.options]
                 with gr.Row(elem_classes="mz-buttons"):
                     run = gr.Button("Run", variant="primary", elem_classes="mz-run", elem_id=f"{tab.task}-run")
-                    stop = gr.Button("Stop", variant="secondary", interactive=False, visible=tab.streams,
-                                     elem_id=f"{tab.task}-stop")  # fmt: skip
+                    stop = None
+                    if tab.streams:
+                        stop = gr.Button("Stop", variant="secondary", interactive=False, elem_id=f"{tab.task}-stop")
                     gr.HTML('<span class="mz-keys">or Ctrl + Enter</span>')
             with gr.Column(min_width=300):
                 output = gr.HTML(first_card(tab), elem_id=f"{tab.task}-output", elem_classes="mz-output")
                 inputs: list[Component] = [model, *fields, *options]
                 why.build(engine, tab, inputs)
-        outputs: list[Component] = [output, stop] if tab.streams else [output]
+                share.build(engine, tab, inputs)
+        outputs: list[Component] = [output] if stop is None else [output, stop]
         answer, end = _handlers(engine, tab)
         event = {"fn": answer, "inputs": inputs, "outputs": outputs, "show_progress": "full",
                  "show_progress_on": output, "api_visibility": "private", **INFER}  # fmt: skip
@@ -105,10 +122,10 @@ def build(engine: Engine, tab: TaskTab) -> gr.Dropdown:
         filling = chosen_chip.select(_filled(tab), None, [model, *fields], api_name=f"{tab.task}_example", **LIGHT)
         filling.then(api_name=f"{tab.task}_example_run", **event)
         model.input(None, None, None, js=f"() => window.mzStale({json.dumps(tab.task)})", **LIGHT)
-        if tab.streams:
+        if stop is not None:
             stop.click(end, None, stop, api_name=f"{tab.task}_stop", **LIGHT)
         gr.api(_public(tab.api(engine)), api_name=tab.task, **INFER)
-    return model
+    return Built(inputs, output)
 
 
 def _filled(tab: TaskTab) -> Callable[[gr.EventData], list[Any]]:

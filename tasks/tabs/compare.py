@@ -90,7 +90,6 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
         with gr.Row(elem_classes="mz-buttons"):
             run = gr.Button("Compare", variant="primary", elem_classes="mz-run", elem_id="compare-run")
             stop = gr.Button("Stop", variant="secondary", interactive=False, elem_id="compare-stop")
-            gr.HTML('<span class="mz-keys">or Ctrl + Enter</span>')
         output = gr.HTML("", elem_id="compare-output", elem_classes="mz-output")
 
     inputs: list[Component] = [task, one, other, models, *options]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from tasks.intake import MOST_BYTES
-from tasks.tabs import batch, classify, compare, models, nli, qa, summarize, tokens
+from tasks.tabs import batch, classify, compare, links, models, nli, qa, summarize, tokens, views
 from tasks.tabs.asking import LIGHT
-from tasks.tabs.common import build
+from tasks.tabs.common import Built, build
 from zoo.engine import Engine
 
 HERE = Path(__file__).parent
 TABS = (summarize.TAB, nli.TAB, qa.TAB, classify.TAB)
+OTHERS = ("compare", "tokens", "batch", "models")  # tabs without a task of their own
+FILLED = "A link filled this in. Press Run to see the answer."
 OPENS = nli.TAB.task  # a crisp verdict from the smallest model
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -29,24 +32,36 @@ def page(engine: Engine) -> gr.Blocks:
     with gr.Blocks(title="Model Zoo", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
         gr.HTML(HEADER)
         with gr.Tabs(selected=OPENS, elem_id="tabs", overflow_behavior="wrap") as tabs:
-            menus = {tab.task: build(engine, tab) for tab in TABS}
+            built = {tab.task: build(engine, tab) for tab in TABS}
             compare.build(engine, TABS)
             tokens.build(engine)
             batch.build(engine)
-            models.build(engine, tabs, menus)
+            models.build(engine, tabs, {task: one.model for task, one in built.items()})
         gr.HTML(FOOTER)
         demo.load(None, None, None, js=(HERE / "page.js").read_text(encoding="utf-8"), **LIGHT)
-        demo.load(opened, None, tabs, api_name="open_tab", **LIGHT)
+        into = [part for one in built.values() for part in (*one.inputs, one.output)]
+        demo.load(_opening(built), None, [tabs, *into], api_name="open_tab", **LIGHT)
     demo.queue(max_size=32)
     return demo
 
 
-def opened(request: gr.Request) -> Any:
-    """The tab that `?tab=` names, by its title or its task."""
-    wanted = str(dict(request.query_params).get("tab", "")).lower()
-    names = {tab.title.lower(): tab.task for tab in TABS} | {tab.task: tab.task for tab in TABS}
-    names |= {name: name for name in ("compare", "tokens", "batch", "models")}
-    return gr.Tabs(selected=names[wanted]) if wanted in names else gr.skip()
+def _opening(built: Mapping[str, Built]) -> Callable[[gr.Request], list[Any]]:
+    """What the page's address asks for: a tab, and what stands in it."""
+
+    def opening(request: gr.Request) -> list[Any]:
+        asked = links.read(TABS, OTHERS, dict(request.query_params))
+        made: list[Any] = [gr.Tabs(selected=asked.tab) if asked.tab else gr.skip()]
+        for task, one in built.items():
+            here = task == (asked.tab or OPENS)
+            values = asked.values if here and asked.values else (gr.skip(),) * len(one.inputs)
+            made += [gr.skip() if value is None else value for value in values]
+            if here and asked.trouble:
+                made.append(views.error(asked.trouble, "BAD_LINK"))
+            else:
+                made.append(views.working(FILLED) if here and asked.values else gr.skip())
+        return made
+
+    return opening
 
 
 def theme() -> gr.themes.Base:

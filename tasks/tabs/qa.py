@@ -11,11 +11,11 @@ from gradio.components import Component
 from tasks import qa
 from tasks.results import Result
 from tasks.tabs import views
-from tasks.tabs.asking import TaskTab
+from tasks.tabs.asking import Option, TaskTab
 from tasks.tabs.menus import chosen
 from zoo.engine import Engine
 
-NO_ANSWER = {"If the model was trained to": None, "Yes": True, "No, always give a span": False}
+NO_ANSWER = (("If the model was trained to", None), ("Yes", True), ("No, always give a span", False))
 
 
 def _fields(texts: Sequence[str]) -> list[Component]:
@@ -25,17 +25,13 @@ def _fields(texts: Sequence[str]) -> list[Component]:
     ]
 
 
-def _options() -> list[Component]:
-    return [
-        gr.Slider(1, 10, value=3, step=1, label="Spans to show"),
-        gr.Slider(1, 100, value=30, step=1, label="Longest answer, in tokens"),
-        gr.Radio(list(NO_ANSWER), value=next(iter(NO_ANSWER)), label="May say that there is no answer"),
-    ]
-
-
-def _named(values: Sequence[Any]) -> dict[str, Any]:
-    top_k, longest, none = values
-    return {"top_k": top_k, "max_answer_tokens": longest, "allow_no_answer": NO_ANSWER[none]}
+OPTIONS = (
+    Option("top_k", 3, lambda: gr.Slider(1, 10, value=3, step=1, label="Spans to show"), 1, 10),
+    Option("max_answer_tokens", 30, lambda: gr.Slider(1, 100, value=30, step=1, label="Longest answer, in tokens"),
+           1, 100),
+    Option("allow_no_answer", None, lambda: gr.Radio([said for said, _ in NO_ANSWER], value=NO_ANSWER[0][0],
+           label="May say that there is no answer"), choices=NO_ANSWER),
+)  # fmt: skip
 
 
 def _body(made: Result, texts: Mapping[str, str]) -> str:
@@ -45,15 +41,24 @@ def _body(made: Result, texts: Mapping[str, str]) -> str:
 
 def _api(engine: Engine) -> Callable[..., dict[str, Any]]:
     def answer(
-        question: str, context: str, model: str = "bert-mini", top_k: int = 3, max_answer_tokens: int = 30
+        question: str,
+        context: str,
+        model: str = "bert-mini",
+        top_k: int = 3,
+        max_answer_tokens: int = 30,
+        allow_no_answer: bool | None = None,
     ) -> dict[str, Any]:
-        """Find the span of the context that answers the question; `answer` is empty when there is none."""
+        """Find the span of the context that answers the question; `answer` is empty when there is none.
+
+        `allow_no_answer` says whether there may be none; without it, whether the model was trained to say so.
+        """
         name, head = chosen("qa", model)
         return qa.run(
-            engine, name, question, context, head=head, top_k=top_k, max_answer_tokens=max_answer_tokens
-        ).as_json()
+            engine, name, question, context, head=head, top_k=top_k, max_answer_tokens=max_answer_tokens,
+            allow_no_answer=allow_no_answer,
+        ).as_json()  # fmt: skip
 
     return answer
 
 
-TAB = TaskTab("qa", "Where in the passage is the answer?", _fields, _body, _api, _options, _named)
+TAB = TaskTab("qa", "Where in the passage is the answer?", _fields, _body, _api, OPTIONS)

@@ -11,7 +11,7 @@ from gradio.components import Component
 from tasks import summarize
 from tasks.results import Result
 from tasks.tabs import views
-from tasks.tabs.asking import TaskTab
+from tasks.tabs.asking import Option, TaskTab
 from tasks.tabs.menus import chosen
 from zoo.engine import Engine
 
@@ -20,20 +20,18 @@ def _fields(texts: Sequence[str]) -> list[Component]:
     return [gr.Textbox(texts[0], label="Text", lines=9, max_lines=18, elem_id="summarize-text")]
 
 
-def _options() -> list[Component]:
-    return [
-        gr.Slider(1, 200, value=60, step=1, label="Most new tokens", elem_id="summarize-tokens"),
-        gr.Slider(0, 2, value=0, step=0.05, label="Temperature", info="0 always takes the most likely token",
-                  elem_id="summarize-temperature"),
-        gr.Slider(0, 200, value=0, step=1, label="Top-k", info="Choose among so many tokens; 0 is all"),
-        gr.Number(0, label="Seed", precision=0, minimum=0, info="The same seed gives the same text"),
-        gr.Textbox(summarize.PROMPT, label="Prompt", info="Comes after the text", max_lines=2),
-    ]  # fmt: skip
-
-
-def _named(values: Sequence[Any]) -> dict[str, Any]:
-    most, temperature, top_k, seed, prompt = values
-    return {"max_new_tokens": most, "temperature": temperature, "top_k": top_k, "seed": seed or 0, "prompt": prompt}
+OPTIONS = (
+    Option("max_new_tokens", 60, lambda: gr.Slider(1, 200, value=60, step=1, label="Most new tokens",
+           elem_id="summarize-tokens"), 1, 200),
+    Option("temperature", 0.0, lambda: gr.Slider(0, 2, value=0, step=0.05, label="Temperature",
+           info="0 always takes the most likely token", elem_id="summarize-temperature"), 0, 2),
+    Option("top_k", 0, lambda: gr.Slider(0, 200, value=0, step=1, label="Top-k",
+           info="Choose among so many tokens; 0 is all"), 0, 200),
+    Option("seed", 0, lambda: gr.Number(0, label="Seed", precision=0, minimum=0,
+           info="The same seed gives the same text"), 0, 2**53),
+    Option("prompt", summarize.PROMPT, lambda: gr.Textbox(summarize.PROMPT, label="Prompt", info="Comes after the text",
+           max_lines=2), high=500),
+)  # fmt: skip
 
 
 def _body(made: Result, texts: Mapping[str, str]) -> str:
@@ -66,6 +64,5 @@ TAB = TaskTab(
     _fields,
     _body,
     _api,
-    _options,
-    _named,
+    OPTIONS,
 )

@@ -38,7 +38,6 @@ def build(engine: Engine) -> None:
                              info=f"Up to {MOST}; a size is downloaded once", elem_id="tokens-models")  # fmt: skip
         with gr.Row(elem_classes="mz-buttons"):
             go = gr.Button("Cut", variant="primary", elem_classes="mz-run", elem_id="tokens-run")
-            gr.HTML('<span class="mz-keys">or Ctrl + Enter</span>')
         output = gr.HTML("", elem_id="tokens-output", elem_classes="mz-output")
     go.click(run, [text, models], output, api_name="tokens_run", api_visibility="private",
              show_progress="minimal", show_progress_on=output, **INFER)  # fmt: skip

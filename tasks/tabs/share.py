@@ -1,0 +1,82 @@
+"""The fold "Share and code" below every answer: a link to it, the calls that give it, and the answer as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from tasks import TASKS
+from tasks.tabs import code, links, views
+from tasks.tabs.asking import INFER, TaskTab, guarded
+from zoo.engine import Engine
+from zoo.errors import ZooError
+
+COPY = """element.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  const text = button.closest(".mz-code").querySelector("pre").innerText;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(button.closest(".mz-code").querySelector("pre"));
+    button.textContent = "Press Ctrl + C";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+});"""
+
+
+def build(engine: Engine, tab: TaskTab, inputs: list[Component]) -> None:
+    """The fold and its event, over the inputs of the tab: model, fields, options."""
+
+    def share(request: gr.Request, value: str | None, *values: Any) -> Iterator[str]:
+        yield views.working("Asking once more for the JSON …")
+        yield guarded(tab.task, lambda: card(engine, tab, base_of(request), str(value), values))
+
+    with gr.Accordion("Share and code", open=False, elem_id=f"{tab.task}-share-fold", elem_classes="mz-why-fold"):
+        ask = gr.Button("Make link and code", variant="secondary", elem_id=f"{tab.task}-share-run")
+        shown = gr.HTML("", js_on_load=COPY, elem_id=f"{tab.task}-share")
+    ask.click(share, inputs, shown, api_name=f"{tab.task}_share", api_visibility="private", show_progress="minimal",
+              show_progress_on=shown, **INFER)  # fmt: skip
+
+
+def base_of(request: gr.Request) -> str:
+    """The address of the page, as its visitor calls it."""
+    if host := os.environ.get("SPACE_HOST"):
+        return f"https://{host}/"
+    inner: Any = request.request
+    return str(inner.base_url)
+
+
+def card(engine: Engine, tab: TaskTab, base: str, value: str, values: tuple[Any, ...]) -> str:
+    """Link, code and JSON for what the inputs say. Raises ZooError."""
+    asked = tab.asked(value, values)
+    defaults = {one.name: one.default for one in tab.options}
+    *_, result = asked.answers(engine)
+    count = len(TASKS[tab.task].fields)
+    page = f"https://huggingface.co/spaces/{space}" if (space := os.environ.get("SPACE_ID")) else base
+    try:
+        link = f"{page}?{links.query(tab, value, values[:count], values[count:])}"
+        parts = [_block("Link to this", link)]
+    except ZooError as mistake:
+        parts = [views.note(mistake.message)]
+    parts += [
+        _block("Python", code.python(asked, defaults)),
+        _block("curl", code.curl(asked, defaults, base, tab.api(engine))),
+        _block("gradio_client", code.client(asked, defaults, base)),
+        _block("JSON, as the Hub's task has it", json.dumps(result.as_hub(), ensure_ascii=False, indent=1)),
+    ]
+    return f'<section class="mz-result mz-share" role="status">{"".join(parts)}</section>'
+
+
+def _block(title: str, text: str) -> str:
+    return (
+        f'<div class="mz-code"><h4 class="mz-why-field">{views.esc(title)}</h4>'
+        f'<button type="button" class="mz-toggle" data-copy="yes">Copy</button>'
+        f'<pre tabindex="0" aria-label="{views.esc(title)}">{views.esc(text)}</pre></div>'
+    )

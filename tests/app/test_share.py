@@ -1,0 +1,86 @@
+"""The fold "Share and code": a link that restores the page, and code that runs as it stands."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pytest_playwright")
+from playwright.sync_api import expect
+
+from tasks import nli
+from tests.app.conftest import Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+TEXTS = {
+    "nli": {"premise": "It's “raining” $HOME `now` \\ {{x}}.", "hypothesis": "It is not 'dry'."},
+    "qa": {"question": "Who's there?", "context": "Nobody is here but \"Ada\" $(date)."},
+    "classify": {"text": "A warm, funny film; it's a joy!"},
+    "summarize": {"text": "The cat sat on the mat. It slept."},
+}
+
+
+def shared(visitor: Visitor, url: str, task: str) -> dict[str, str]:
+    """Fill a tab, make link and code, and give the blocks by their titles."""
+    panel = visitor.at(url, task)
+    for name, text in TEXTS[task].items():
+        panel.locator(f"#{task}-{name} :is(textarea, input)").fill(text)
+    fold = panel.locator(f"#{task}-share-fold > button")
+    if "open" not in (fold.get_attribute("class") or ""):
+        fold.click()
+    panel.locator(f"#{task}-share-run").click()
+    blocks = panel.locator(f"#{task}-share .mz-code")
+    expect(blocks).to_have_count(5)
+    return {one.locator("h4").inner_text(): one.locator("pre").inner_text() for one in blocks.all()}
+
+
+@pytest.mark.parametrize("task", TEXTS)
+def test_every_snippet_runs_and_gives_what_the_page_says(visitor: Visitor, real_url: str, task: str) -> None:
+    made = shared(visitor, real_url, task)
+    wanted = json.loads(made["JSON, as the Hub's task has it"])
+    run: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 120}
+
+    said = subprocess.run(["bash", "-c", made["curl"]], **run).stdout
+    answer = json.loads(said.partition("data: ")[2])[0]["answer"]
+    shown = {"summarize": "summary_text", "qa": "answer"}.get(task, "label")
+    assert answer == (wanted if task == "summarize" else wanted[0])[shown]
+
+    printed = subprocess.run([sys.executable, "-c", made["gradio_client"]], **run).stdout
+    assert ast.literal_eval(printed.strip().splitlines()[-1])["answer"] == answer
+
+    verdict = subprocess.run([sys.executable, "-c", made["Python"]], **run).stdout
+    assert (nli.WORDS[answer] if task == "nli" else answer or "does not answer") in verdict
+
+
+@pytest.mark.parametrize("task", TEXTS)
+def test_a_link_brings_back_model_texts_and_options(visitor: Visitor, real_url: str, page: Any, task: str) -> None:
+    if task == "summarize":
+        panel = visitor.at(real_url, task)
+        panel.get_by_role("button", name="Advanced").click()
+        panel.get_by_label("Seed").fill("7")
+    link = shared(visitor, real_url, task)["Link to this"]
+    other = Visitor(page)
+    page.goto(link)
+    panel = page.locator(f"#{task}-tab")
+    for name, text in TEXTS[task].items():
+        expect(panel.locator(f"#{task}-{name} :is(textarea, input)")).to_have_value(text)
+    expect(panel.locator(f"#{task}-output")).to_contain_text("A link filled this in")
+    if task == "summarize":
+        panel.get_by_role("button", name="Advanced").click()
+        expect(panel.get_by_label("Seed")).to_have_value("7")
+    panel.locator(f"#{task}-run").click()
+    expect(panel.locator(f"#{task}-output .mz-time")).to_contain_text("total")
+    assert not other.wrong
+
+
+def test_a_link_to_a_model_that_is_not_offered_says_so(page: Any, real_url: str) -> None:
+    visitor = Visitor(page)
+    page.goto(f"{real_url}?tab=qa&model=<img src=x onerror=window.__x=1>&question=Who?&context=Ada.")
+    expect(page.locator("#qa-output .mz-error")).to_contain_text("is not a model that this page offers")
+    expect(page.locator("#qa-question :is(textarea, input)")).to_have_value("Who?")
+    assert page.evaluate("window.__x") is None and not visitor.wrong
