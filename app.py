@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="a checkpoint folder of your own to offer; may be given again (ZOO_MODELS names some, too)",
     )
+    options.add_argument("--mcp", action="store_true", help="also serve the four tasks as tools for agents (MCP)")
     options.add_argument("--memory-mb", type=int, help="memory that models may take (half of the machine's)")
     return options
 
@@ -42,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until interrupted."""
     options = parser().parse_args(arguments)
+    if options.mcp and importlib.util.find_spec("mcp") is None:
+        sys.exit("--mcp needs a package more: pip install 'gradio[mcp]'")
     from zoo import own
     from zoo.errors import ZooError
 
@@ -53,7 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     demo = build_app(_engine(options.memory_mb))  # gradio must be imported after its settings, which tasks.tabs makes
     from tasks.tabs.page import launch_options
 
-    demo.launch(server_name=options.host, server_port=options.port, share=options.share == "yes", **launch_options())
+    demo.launch(
+        server_name=options.host,
+        server_port=options.port,
+        share=options.share == "yes",
+        mcp_server=options.mcp,
+        **launch_options(),
+    )
 
 
 def _engine(megabytes: int | None) -> Engine:

@@ -26,7 +26,13 @@ def _body(made: Result, texts: Mapping[str, str]) -> str:
 
 def _api(engine: Engine) -> Callable[..., dict[str, Any]]:
     def label(text: str, model: str = "bert-mini", head: str = "") -> dict[str, Any]:
-        """Label a text; `head` chooses between topic and sentiment where a model has both."""
+        """Label a text by topic or sentiment: label probabilities.
+
+        Args:
+            text: What is to be labelled.
+            model: A checkpoint of the page's menu for this task.
+            head: topic or sentiment, where a model has both; empty for its first.
+        """
         name, written = chosen("classify", model)
         return classify.run(engine, name, text, head=head or written).as_json()
 

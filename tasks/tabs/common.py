@@ -124,7 +124,7 @@ def build(engine: Engine, tab: TaskTab) -> Built:
         model.input(None, None, None, js=f"() => window.mzStale({json.dumps(tab.task)})", **LIGHT)
         if stop is not None:
             stop.click(end, None, stop, api_name=f"{tab.task}_stop", **LIGHT)
-        gr.api(_public(tab.api(engine)), api_name=tab.task, **INFER)
+        gr.api(_public(tab.api(engine), tab.task), api_name=tab.task, **INFER)
     return Built(inputs, output)
 
 
@@ -168,8 +168,9 @@ def _handlers(engine: Engine, tab: TaskTab) -> tuple[Callable[..., Iterator[Any]
     return run, stop
 
 
-def _public(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """The same function with the user's mistakes as Gradio errors, whose words reach an API client."""
+def _public(function: Callable[..., dict[str, Any]], name: str) -> Callable[..., dict[str, Any]]:
+    """The same function with the user's mistakes as Gradio errors, whose words reach an API client; agents that speak
+    MCP know it by its name."""
 
     @wraps(function)
     def guarded(*args: Any, **named: Any) -> dict[str, Any]:
@@ -178,4 +179,5 @@ def _public(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, 
         except ZooError as mistake:
             raise gr.Error(f"{mistake.code}: {mistake.message}", print_exception=False) from mistake
 
+    guarded.__name__ = name
     return guarded

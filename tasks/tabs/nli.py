@@ -30,7 +30,13 @@ def _body(made: Result, texts: Mapping[str, str]) -> str:
 
 def _api(engine: Engine) -> Callable[..., dict[str, Any]]:
     def entail(premise: str, hypothesis: str, model: str = "bert-mini") -> dict[str, Any]:
-        """Judge whether a premise entails a hypothesis, contradicts it, or neither: label probabilities."""
+        """Judge whether a premise entails a hypothesis, contradicts it, or neither: label probabilities.
+
+        Args:
+            premise: A text that is taken as true.
+            hypothesis: A sentence of which one asks whether it follows.
+            model: A checkpoint of the page's menu for this task.
+        """
         name, head = chosen("nli", model)
         return nli.run(engine, name, premise, hypothesis, head=head).as_json()
 

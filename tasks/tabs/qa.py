@@ -48,9 +48,15 @@ def _api(engine: Engine) -> Callable[..., dict[str, Any]]:
         max_answer_tokens: int = 30,
         allow_no_answer: bool | None = None,
     ) -> dict[str, Any]:
-        """Find the span of the context that answers the question; `answer` is empty when there is none.
+        """Find the span of a passage that answers a question; `answer` is empty when there is none.
 
-        `allow_no_answer` says whether there may be none; without it, whether the model was trained to say so.
+        Args:
+            question: What is asked.
+            context: The passage, of any length.
+            model: A checkpoint of the page's menu for this task.
+            top_k: How many spans to give.
+            max_answer_tokens: The longest span, in tokens of the model.
+            allow_no_answer: Whether there may be none; if left out, whether the model was trained to say so.
         """
         name, head = chosen("qa", model)
         return qa.run(

@@ -48,7 +48,17 @@ def _api(engine: Engine) -> Callable[..., dict[str, Any]]:
         seed: int = 0,
         prompt: str = summarize.PROMPT,
     ) -> dict[str, Any]:
-        """Summarize a text by letting a language model go on after the prompt "TL;DR:"."""
+        """Summarize a text by letting a language model go on after the prompt "TL;DR:".
+
+        Args:
+            text: What is to be summarized; what does not fit the model is left out, and said so.
+            model: A checkpoint of the page's menu for this task.
+            max_new_tokens: The longest summary, in tokens of the model.
+            temperature: 0 always takes the most likely token; more lets chance in.
+            top_k: Choose among so many tokens; 0 is all.
+            seed: The same seed gives the same text.
+            prompt: What comes after the text.
+        """
         name, head = chosen("summarize", model)
         return summarize.run(
             engine, name, text, head=head, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k,

@@ -27,8 +27,8 @@ LAUNCH: dict[str, Any] = {"args": list(ARGS)} | ({"executable_path": BROWSER} if
 
 
 @contextmanager
-def serve(engine: Any) -> Iterator[str]:
-    """The address of a freshly built page over `engine`, as long as the block lasts."""
+def serve(engine: Any, **more: Any) -> Iterator[str]:
+    """The address of a freshly built page over `engine`, as long as the block lasts; `more` is for its launch."""
     os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost")
     demo = build_app(engine)
     from tasks.tabs.page import launch_options
@@ -40,7 +40,7 @@ def serve(engine: Any) -> Iterator[str]:
                 server_port=free_port(),
                 prevent_thread_lock=True,
                 quiet=True,
-                **launch_options(),
+                **launch_options() | more,
             )
             break
         except Exception:
