@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ def ask() -> Any:
                 await session.initialize()
                 return await what(session)
 
-        yield lambda what: anyio.run(connected, what)
+        with ThreadPoolExecutor(1) as thread:  # Playwright's loop may run in this one
+            yield lambda what: thread.submit(anyio.run, connected, what).result()
 
 
 def test_the_tools_are_the_tasks_and_say_what_they_take(ask: Any) -> None:

@@ -28,6 +28,7 @@ TEXTS = {
 def shared(visitor: Visitor, url: str, task: str) -> dict[str, str]:
     """Fill a tab, make link and code, and give the blocks by their titles."""
     panel = visitor.at(url, task)
+    expect(panel.locator(f"#{task}-share .mz-code")).to_have_count(0)  # of an earlier test
     for name, text in TEXTS[task].items():
         panel.locator(f"#{task}-{name} :is(textarea, input)").fill(text)
     fold = panel.locator(f"#{task}-share-fold > button")
@@ -41,6 +42,7 @@ def shared(visitor: Visitor, url: str, task: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("task", TEXTS)
 def test_every_snippet_runs_and_gives_what_the_page_says(visitor: Visitor, real_url: str, task: str) -> None:
+    visitor.page.goto(real_url)
     made = shared(visitor, real_url, task)
     wanted = json.loads(made["JSON, as the Hub's task has it"])
     run: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 120}
@@ -59,6 +61,7 @@ def test_every_snippet_runs_and_gives_what_the_page_says(visitor: Visitor, real_
 
 @pytest.mark.parametrize("task", TEXTS)
 def test_a_link_brings_back_model_texts_and_options(visitor: Visitor, real_url: str, page: Any, task: str) -> None:
+    visitor.page.goto(real_url)
     if task == "summarize":
         panel = visitor.at(real_url, task)
         panel.get_by_role("button", name="Advanced").click()
