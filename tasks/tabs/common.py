@@ -88,7 +88,7 @@ def build(engine: Engine, tab: TaskTab) -> Built:
     examples, choices = EXAMPLES[tab.task], menu(tab.task)
     first = choices[0][1]
     with gr.Tab(tab.title, id=tab.task, elem_id=f"{tab.task}-tab"):
-        gr.HTML(f'<p class="mz-ask">{views.esc(tab.ask)}</p>')
+        gr.HTML(f'<p class="mz-ask">{views.esc(tab.ask)} <small class="mz-keys">Ctrl + Enter runs</small></p>')
         chosen_chip = chips.row(examples, f"{tab.task}-chips")
         with gr.Row(elem_classes="mz-columns"):
             with gr.Column(min_width=300):
@@ -107,7 +107,6 @@ def build(engine: Engine, tab: TaskTab) -> Built:
                     stop = None
                     if tab.streams:
                         stop = gr.Button("Stop", variant="secondary", interactive=False, elem_id=f"{tab.task}-stop")
-                    gr.HTML('<span class="mz-keys">or Ctrl + Enter</span>')
             with gr.Column(min_width=300):
                 output = gr.HTML(first_card(tab), elem_id=f"{tab.task}-output", elem_classes="mz-output")
                 inputs: list[Component] = [model, *fields, *options]

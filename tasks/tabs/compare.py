@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from gradio.components import Component
 from tasks import TASKS, compare
 from tasks.compare import MOST, Asked, Column, Pace
 from tasks.results import Result
-from tasks.tabs import chips, menus, views
+from tasks.tabs import ballot, chips, menus, views
 from tasks.tabs.asking import INFER, LIGHT, TaskTab, failures
 from tasks.tabs.examples import ALICE, APOLLO, VOLCANO
 from zoo import catalog
@@ -81,6 +82,8 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
                                elem_id="compare-second", min_width=280)  # fmt: skip
         models = gr.Dropdown(menus.menu(first.task), value=proposed(first.task), multiselect=True, max_choices=MOST,
                              label="Models", info=f"2 to {MOST}", elem_id="compare-models")  # fmt: skip
+        blind = gr.Checkbox(False, label="Blind: hide the names until I have voted", elem_id="compare-blind",
+                            info="A vote keeps which models stood there and which was best, no text")  # fmt: skip
         with gr.Accordion("Advanced: the same for all columns", open=False):
             options: list[Component] = [
                 gr.Slider(1, 120, value=40, step=1, label="Most new tokens of a summary"),
@@ -90,12 +93,15 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
         with gr.Row(elem_classes="mz-buttons"):
             run = gr.Button("Compare", variant="primary", elem_classes="mz-run", elem_id="compare-run")
             stop = gr.Button("Stop", variant="secondary", interactive=False, elem_id="compare-stop")
-        output = gr.HTML("", elem_id="compare-output", elem_classes="mz-output")
+        output = gr.HTML("", js_on_load=ballot.VOTE, elem_id="compare-output", elem_classes="mz-output")
+        told = gr.HTML("", elem_id="compare-told")
+        seen = gr.State(None)  # what a vote would be about: the task, and the models in the order of the columns
 
-    inputs: list[Component] = [task, one, other, models, *options]
+    inputs: list[Component] = [task, one, other, models, blind, *options]
     answer, end = _handlers(engine, by_task)
-    event = {"fn": answer, "inputs": inputs, "outputs": [output, stop], "show_progress": "minimal",
+    event = {"fn": answer, "inputs": inputs, "outputs": [output, stop, told, seen], "show_progress": "minimal",
              "show_progress_on": output, "api_visibility": "private", **INFER}  # fmt: skip
+    output.select(ballot.vote, seen, [told, seen], api_name="compare_vote", **LIGHT)
     run.click(api_name="compare_run", **event)
     stop.click(end, None, stop, api_name="compare_stop", **LIGHT)
     task.input(_of_task, task, [one, other, models], api_name="compare_task", **LIGHT)
@@ -139,27 +145,32 @@ def _filled(event: gr.EventData) -> tuple[Any, ...]:
 
 def _handlers(
     engine: Engine, tabs: Mapping[str, TaskTab]
-) -> tuple[Callable[..., Iterator[tuple[str, Any]]], Callable[..., Any]]:
+) -> tuple[Callable[..., Iterator[tuple[Any, ...]]], Callable[..., Any]]:
     """Compare and Stop, which leaves word for the run of the same session."""
     asked_to_stop: set[str] = set()
 
     def run(
-        request: gr.Request, task: str, one: str, other: str, models: Sequence[str], *options: Any
-    ) -> Iterator[tuple[str, Any]]:
+        request: gr.Request, task: str, one: str, other: str, models: Sequence[str], blind: bool, *options: Any
+    ) -> Iterator[tuple[Any, ...]]:
         session = str(request.session_hash)
         asked_to_stop.discard(session)
-        shown, pace = "", Pace(REDRAW)
+        shown, pace, seen = "", Pace(REDRAW), None
         with failures("compare") as cards:
             asked = asked_of(tabs, task, (one, other), models, options)
+            if blind:
+                random.shuffle(asked)
             with closing(compare.compare(engine, asked)) as steps:
                 for columns in steps:
                     stopped = session in asked_to_stop
-                    shown = board(tabs[task], columns, stopped)
+                    shown = board(tabs[task], columns, stopped, blind)
                     if stopped:
                         break
                     if pace.due():
-                        yield shown, gr.update(interactive=True)
-        yield (cards[0] if cards else shown), gr.update(interactive=False)
+                        yield shown, gr.update(interactive=True), "", None
+            if blind and sum(column.done and column.error is None for column in columns) > 1:
+                seen = (task, tuple(one.model for one in asked))
+                shown += ballot.ballot(len(asked))
+        yield (cards[0] if cards else shown), gr.update(interactive=False), "", seen
 
     def stop(request: gr.Request) -> Any:
         asked_to_stop.add(str(request.session_hash))
@@ -180,44 +191,53 @@ def asked_of(
     return [Asked(task, *menus.chosen(task, value), tuple(texts[:count]), named) for value in models or ()]
 
 
-def board(tab: TaskTab, columns: Sequence[Column], stopped: bool = False) -> str:
-    """All columns, and above them where they agree."""
-    said = compare.agreement(columns)
+def board(tab: TaskTab, columns: Sequence[Column], stopped: bool = False, blind: bool = False) -> str:
+    """All columns, and above them where they agree. Blind, models are called by letters, and nobody is told apart by
+    size, speed or mistakes."""
+    said = "" if blind else compare.agreement(columns)
     known = [one for one in PRESETS if one.task == tab.task and one.texts == columns[0].asked.texts]
     look_for = known[0].look_for if known else ""
     over = all(column.done for column in columns)
     tell = f'<p class="mz-look"><b>What to look for</b> {views.esc(look_for)}</p>' if over and look_for else ""
     agreed = f'<p class="mz-verdict mz-agreed" role="status">{views.esc(said)}</p>' if said else ""
-    shown = "".join(_column(tab, column, columns, stopped) for column in columns)
+    letters = ballot.LETTERS if blind else ""
+    shown = "".join(
+        _column(tab, column, columns, stopped, letters[index : index + 1]) for index, column in enumerate(columns)
+    )
     return f'{agreed}{tell}<div class="mz-board" style="--columns:{len(columns)}">{shown}</div>'
 
 
-def _column(tab: TaskTab, column: Column, all_columns: Sequence[Column], stopped: bool) -> str:
-    """One model: its name and size, then what it said, or what went wrong."""
+def _column(tab: TaskTab, column: Column, all_columns: Sequence[Column], stopped: bool, letter: str = "") -> str:
+    """One model: its name and size, or its letter, then what it said, or what went wrong."""
     asked, made = column.asked, column.result
     row = catalog.get(asked.model)
     name = views.esc(asked.model + (f" · {asked.head}" if asked.head else ""))
     facts = f"{catalog.family(row.family).title}, {row.parameters / 1e6:,.0f} M parameters, {row.megabytes:,} MB"
     parts = [f'<h3 class="mz-column-name">{name}</h3><p class="mz-source">{views.esc(facts)}</p>']
+    if letter:
+        parts = [f'<h3 class="mz-column-name">Model {letter}</h3>']
     if made is not None:
-        parts.append(_said(tab, made, column, all_columns))
+        parts.append(_said(tab, made, column, all_columns, bool(letter)))
     elif column.error is None:
         parts.append('<p class="mz-working">Waiting for its turn …</p>' if not stopped else "")
     if column.error is not None:
-        message = views.esc(column.error.message)
+        message = "This model cannot answer now." if letter else views.esc(column.error.message)
         parts.append(f'<div class="mz-error" role="alert"><b>That did not work.</b><p>{message}</p></div>')
     elif stopped and not column.done:
         parts.append('<p class="mz-note">Stopped.</p>')
-    return f'<article class="mz-result mz-column" data-model="{views.esc(asked.model)}">{"".join(parts)}</article>'
+    known = letter or views.esc(asked.model)
+    return f'<article class="mz-result mz-column" data-model="{known}">{"".join(parts)}</article>'
 
 
-def _said(tab: TaskTab, made: Result, column: Column, all_columns: Sequence[Column]) -> str:
+def _said(tab: TaskTab, made: Result, column: Column, all_columns: Sequence[Column], blind: bool) -> str:
     texts = tab.by_name(column.asked.texts)
     if made.task == "summarize":
         others = [one.result.answer for one in all_columns if one is not column and one.done and one.result is not None]
         body = _marked(made.answer, others) if column.done else views.written(made)
     else:
         body = views.verdict(made.verdict) + tab.body(made, texts)
+    if blind:
+        return body
     notes = "".join(views.note(text) for text in made.warnings)
     return f'{body}{notes}<p class="mz-time">{views.esc(views.timings(made))}</p>'
 

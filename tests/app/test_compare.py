@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 pytest.importorskip("pytest_playwright")
 from playwright.sync_api import expect
 
+from tasks import votes
 from tests.app.conftest import Visitor
 from tests.app.fake import FakeEngine
 from tests.app.serving import serve
@@ -61,6 +64,36 @@ def test_stop_keeps_what_is_written(page: Any) -> None:
         expect(panel.locator("#compare-stop")).to_be_disabled()
         page.wait_for_timeout(600)
         assert engine.words == written < 30 and engine.closed == 1
+
+
+def test_blind_names_are_told_after_the_vote_and_only_once(
+    page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models of the fake engine's kind, known by their names: both answer, neither name is on the page."""
+    monkeypatch.setenv(votes.FOLDER, str(tmp_path))
+    monkeypatch.setattr(FakeEngine, "model", lambda self, name, timings=None: fake_model(name))
+    with serve(FakeEngine()) as address:
+        panel = Visitor(page).at(address, "compare")
+        panel.get_by_label("Blind: hide the names").check()
+        panel.locator("#compare-run").click()
+        ballot = panel.locator(".mz-ballot")
+        expect(ballot.locator("button")).to_have_count(4)
+        shown = panel.locator("#compare-output").inner_text()
+        assert "bert-mini" not in shown and "elmo-snli" not in shown and "Model A" in shown
+        assert "MB" not in shown and "total" not in shown
+        ballot.get_by_role("button", name="Model B is best").click()
+        told = panel.locator("#compare-told")
+        expect(told).to_contain_text("Model A was")
+        expect(ballot.locator("button").first).to_be_disabled()
+        (vote,) = votes.Votes(tmp_path).all()
+        assert vote.winner == vote.models[1] and set(vote.models) == {"bert-mini", "elmo-snli"}
+        expect(told.locator("tbody tr").first).to_contain_text(vote.winner)
+        panel.locator("#compare-run").click()
+        expect(told.locator("tbody")).to_have_count(0)
+
+
+def fake_model(name: str) -> Any:
+    return SimpleNamespace(name=name, revision="fake", head=lambda kind, head=None: head or kind, heads={}, mixes=[])
 
 
 def test_hostile_text_in_every_column(visitor: Visitor, url: str) -> None:
