@@ -110,13 +110,13 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
 
 
 def proposed(task: str) -> list[str]:
-    """Values of the menu to begin with: the ready models, one head each, and to make two the next of the menu."""
+    """Values of the menu to begin with: the ready models, one head each, and to make two the next model of the menu."""
     ready: dict[str, str] = {}
     for row in menus.rows(task):
         if row.embedded and len(ready) < MOST:
             ready.setdefault(row.name, menus.choice(row, task, row.tasks[task][0]))
     values = list(ready.values())
-    more = (value for _, value in menus.menu(task) if value not in values)
+    more = (value for _, value in menus.menu(task) if menus.chosen(task, value)[0] not in ready)
     return values if len(values) > 1 else [*values, *([value] if (value := next(more, None)) else [])]
 
 
