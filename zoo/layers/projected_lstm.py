@@ -54,7 +54,8 @@ class Scan(torch.autograd.Function):
     """The steps of one layer over texts of equal length, forwards and back, with the derivatives written out.
 
     Autograd would keep some twenty tensors a step and multiply for the gradient of the weights at every step; here that
-    is one product for all steps. T steps, B rows, D width, C cells.
+    is one product for all steps. Products are taken in the type of `inputs`, bf16 under autocast, all that is added up
+    from step to step in that of the states. T steps, B rows, D width, C cells.
     """
 
     @staticmethod
@@ -72,28 +73,30 @@ class Scan(torch.autograd.Function):
         memory [B, C] -> hidden of every step [T, B, D], hidden and memory at the end."""
         steps, rows, wide = inputs.shape
         cells = wide // 4
-        gates = torch.empty_like(inputs)  # [T, B, 4C]
-        before = inputs.new_empty(2, steps, rows, cells)  # memory before and after each step [T, B, C]
-        heard = inputs.new_empty(steps, rows, cells)  # tanh of the memory after it
+        weight, projection = weight.to(inputs.dtype), projection.to(inputs.dtype)
+        gates = torch.empty_like(inputs, dtype=hidden.dtype)  # [T, B, 4C]
+        before = gates.new_empty(2, steps, rows, cells)  # memory before and after each step [T, B, C]
+        heard = gates.new_empty(steps, rows, cells)  # tanh of the memory after it
         said = inputs.new_empty(steps, rows, cells)  # what is projected
         entered = inputs.new_empty(steps, rows, weight.shape[1])  # hidden state before each step
         outputs = torch.empty_like(entered)
         across, down = weight.t(), projection.t()
+        hidden = hidden.to(inputs.dtype)
         for t in range(steps):
             torch.mul(hidden, keep[t], out=entered[t])
             torch.mul(memory, keep[t], out=before[0, t])
-            torch.addmm(inputs[t], entered[t], across, out=gates[t])
+            gates[t].copy_(torch.addmm(inputs[t], entered[t], across))
             let_in, kept, new, let_out = gates[t].chunk(4, dim=-1)  # [B, C] each
             new.mul_(2)  # tanh(x) = 2 sigmoid(2x) - 1, three times as fast as tanh here
             gates[t].sigmoid_()
             new.mul_(2).sub_(1)
             memory = torch.mul(kept, before[0, t], out=before[1, t]).addcmul_(let_in, new).clamp_(-clips[0], clips[0])
             torch.mul(memory, 2, out=heard[t]).sigmoid_().mul_(2).sub_(1)
-            torch.mul(let_out, heard[t], out=said[t])
+            said[t].copy_(let_out * heard[t])
             hidden = torch.mm(said[t], down, out=outputs[t]).clamp_(-clips[1], clips[1])
         ctx.save_for_backward(gates, before, heard, said, entered, outputs, weight, projection, keep)
         ctx.clips = clips
-        hidden, memory = hidden.clone(), memory.clone()
+        hidden, memory = hidden.to(gates.dtype, copy=True), memory.clone()
         ctx.mark_non_differentiable(hidden, memory)
         return outputs, hidden, memory
 
@@ -102,17 +105,18 @@ class Scan(torch.autograd.Function):
         """Gradients of inputs, weight and projection; the states at both ends are given, not learnt."""
         gates, before, heard, said, entered, outputs, weight, projection, keep = ctx.saved_tensors
         steps, rows, cells = heard.shape
-        through = (outputs.abs() < ctx.clips[1]).to(outputs.dtype)  # [T, B, D]; what was clipped has no slope
-        upwards = grads[0].mul(through)  # gradients of what the projection gives; completed step by step
+        dtype = weight.dtype
+        through = (outputs.abs() < ctx.clips[1]).to(heard.dtype)  # [T, B, D]; what was clipped has no slope
+        upwards = grads[0] * through  # gradients of what the projection gives; completed step by step
         free = (before[1].abs() < ctx.clips[0]).to(heard.dtype)  # [T, B, C]
         inputs = torch.empty_like(gates)
-        back = torch.zeros_like(outputs[0])  # [B, D], from the next step's hidden state
+        back = torch.zeros_like(upwards[0])  # [B, D], from the next step's hidden state
         memory = torch.zeros_like(heard[0])  # [B, C]
         for t in reversed(range(steps)):
             upwards[t].addcmul_(back, through[t])
             let_in, kept, new, let_out = gates[t].chunk(4, dim=-1)
             of_in, of_kept, of_new, of_out = inputs[t].chunk(4, dim=-1)
-            of_said = upwards[t] @ projection  # [B, C]
+            of_said = (upwards[t].to(dtype) @ projection).to(heard.dtype)  # [B, C]
             torch.mul(of_said, heard[t], out=of_out)
             of_said.mul_(let_out)
             memory.add_(of_said).addcmul_(of_said, heard[t].square_(), value=-1).mul_(free[t])
@@ -123,10 +127,11 @@ class Scan(torch.autograd.Function):
             torch.mul(new, new, out=slope[:, 2 * cells : 3 * cells]).neg_().add_(1)
             inputs[t].mul_(slope)
             memory.mul_(kept).mul_(keep[t])
-            back = torch.mm(inputs[t], weight).mul_(keep[t])
+            back = torch.mm(inputs[t].to(dtype), weight).to(heard.dtype).mul_(keep[t])
+        inputs = inputs.to(dtype)
         flat = inputs.view(steps * rows, -1)
         of_weight = flat.t() @ entered.view(steps * rows, -1)
-        of_projection = upwards.view(steps * rows, -1).t() @ said.view(steps * rows, -1)
+        of_projection = upwards.to(dtype).view(steps * rows, -1).t() @ said.view(steps * rows, -1)
         return inputs, of_weight, of_projection, None, None, None, None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
@@ -25,6 +26,7 @@ from zoo.family import Model
 from zoo.opening import load
 from zoo.training import finetune, lessons
 from zoo.training.loop import replacing
+from zoo.training.muon import computes_bf16
 from zoo.training.recipes import Run
 
 DEFAULT = "bert-mini"
@@ -50,7 +52,7 @@ def soft_labels(run: Run) -> dict[str, float]:
         "sentiment": lambda: sentiment_rows(run.data),
         "topic": lambda: lessons.topic_rows(run.data),
     }
-    return {f"{head} rows": float(label(engine, source, heads[head], make(), run.out, head))
+    return {f"{head} rows": float(label(engine, source, heads[head], make(), run.out, head, run.device))
             for head, make in makers.items()}  # fmt: skip
 
 
@@ -111,7 +113,9 @@ def mismatched(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
     return [{"premise": premise, "hypothesis": hypothesis} for premise, hypothesis in made]
 
 
-def label(engine: Engine, source: str, head: str, rows: Sequence[Row], out: Path, name: str) -> int:
+def label(
+    engine: Engine, source: str, head: str, rows: Sequence[Row], out: Path, name: str, device: str = "cpu"
+) -> int:
     """Write OUT/NAME.jsonl.gz: the rows with the teacher's {label: probability} under `probabilities`."""
     whole, part = out / f"{name}.jsonl.gz", out / f"{name}.part.jsonl"
     if whole.is_file():
@@ -122,7 +126,9 @@ def label(engine: Engine, source: str, head: str, rows: Sequence[Row], out: Path
             chunk = rows[begin : begin + CHUNK]
             texts = [(row["premise"], row["hypothesis"]) if "premise" in row else (finetune.titled_text(row), None)
                      for row in chunk]  # fmt: skip
-            for row, said in zip(chunk, engine.classify(source, head, texts), strict=True):
+            with torch.autocast(device, torch.bfloat16, enabled=computes_bf16(torch.device(device))):
+                answers = engine.classify(source, head, texts)
+            for row, said in zip(chunk, answers, strict=True):
                 told = {label: round(p, 4) for label, p in zip(said.labels, said.probabilities, strict=True)}
                 file.write(json.dumps({**row, "probabilities": told}, ensure_ascii=False) + "\n")
             file.flush()

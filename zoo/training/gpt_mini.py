@@ -170,7 +170,8 @@ def task_loss(
     """Section 3.2: the loss of the task, plus that of the language model on the same rows; and the batch's tokens."""
     examples = [lesson.examples[i] for i in indices]
     batch = Batch.of([e.encoding for e in examples], next(network.parameters()).device)
-    rows = network.body(batch).last  # [N, D]
+    with finetune.attention_for(batch):
+        rows = network.body(batch).last  # [N, D]
     loss = lesson.weight * finetune.loss_from(
         network.heads[lesson.head](rows, batch), batch, examples, lesson.soft_weight
     )

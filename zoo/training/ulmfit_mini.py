@@ -176,7 +176,7 @@ def train(run: Run) -> dict[str, float]:
     adapt(run, network, size, tasks, general)
 
     amounts = TINY_AMOUNTS if run.tiny else AMOUNTS
-    taught = lessons.teach(run.data, tokenizer, amounts, run.seed)
+    taught = lessons.teach(run.data, tokenizer, amounts, run.seed, run.soft)
     watched = lessons.watch(run.data, tokenizer, amounts, run.seed)
     batches = finetune.schedule_batches(taught, TINY_BATCH_TOKENS if run.tiny else BATCH_TOKENS, run.seed)
     batches = batches[: max(1, round(len(batches) * run.scale))]

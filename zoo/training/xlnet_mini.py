@@ -55,7 +55,7 @@ def train(run: Run) -> dict[str, float]:
     torch.manual_seed(run.seed)
     size = TINY if run.tiny else WHOLE
     tokenizer, config, network = begin(run)
-    taught = lessons.teach(run.data, tokenizer, size.amounts, run.seed)
+    taught = lessons.teach(run.data, tokenizer, size.amounts, run.seed, run.soft)
     watched = lessons.watch(run.data, tokenizer, size.amounts, run.seed)
     rows = torch.from_numpy(gpt_mini.summary_rows(run.data, tokenizer, size.length, run.seed))
     count = min(16, len(rows) // 8)
