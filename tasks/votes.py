@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks import TASKS
@@ -63,13 +63,14 @@ class Votes:
         """`folder` is the data folder, made when the first vote comes."""
         self.path = (folder or Path(os.environ.get(FOLDER, "data"))) / FILE
 
-    def add(self, vote: Vote) -> None:
-        """Keep a vote. Raises BadParameter where it makes no sense."""
-        vote.checked()
+    def add(self, vote: Vote) -> Vote:
+        """Keep a vote, and return it with its time. Raises BadParameter where it makes no sense."""
+        vote = replace(vote.checked(), time=vote.time or time.time())
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as base:
-            row = (vote.time or time.time(), vote.task, "\n".join(vote.models), vote.winner)
+            row = (vote.time, vote.task, "\n".join(vote.models), vote.winner)
             base.execute("INSERT INTO votes (time, task, models, winner) VALUES (?, ?, ?, ?)", row)
+        return vote
 
     def all(self, task: str | None = None) -> list[Vote]:
         """Every vote in the order in which they came, or those on one task."""

@@ -7,10 +7,12 @@ tag if one is given. `requests` logs what was asked; `faults` make chosen answer
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -160,6 +162,8 @@ class HubServer:
             await asyncio.sleep(fault.delay)
         if fault.status:
             response = Response(status_code=fault.status, headers=dict(fault.headers))
+        elif method == "POST":
+            response = self._take(path, await _body(receive), token)
         else:
             response = self._respond(method, path, None if fault.whole else headers.get("range"), token)
         if fault.plain:
@@ -179,10 +183,45 @@ class HubServer:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts[0] == "cdn":
             return _file(self.root.joinpath(*parts[1:]), wanted, {})
-        if parts[:2] == ["api", "models"] and len(parts) >= 4:
+        if parts[0] == "datasets":  # a repository of data is called datasets/owner/name in addresses of its files
+            parts = parts[1:]
+        if parts[0] == "api" and parts[1] in ("models", "datasets") and len(parts) >= 4:
             return self._api("/".join(parts[2:4]), parts[4:], path, token)
         if len(parts) >= 5 and parts[2] == "resolve":
             return self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]), path, wanted, token)
+        return _refusal(404, None, "Not found")
+
+    def _take(self, path: str, body: bytes, token: str | None) -> Response:
+        """What is written: a repository is made, it is asked how files are to be sent, and a commit."""
+        if token != self.token:
+            return _refusal(401, None, "Invalid username or password.")
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        if parts == ["api", "repos", "create"]:
+            wanted = json.loads(body)
+            name = f"{wanted.get('organization') or 'owner'}/{wanted['name']}"
+            there = name in self.repositories
+            if not there:
+                empty = self.root / "empty"
+                empty.mkdir(exist_ok=True)
+                self.publish(name, empty, private=wanted.get("visibility") == "private")
+            prefix = "datasets/" if wanted.get("type") == "dataset" else ""
+            return JSONResponse({"url": f"{self.url}/{prefix}{name}"}, 409 if there else 200)
+        name = "/".join(parts[2:4])
+        if parts[4:5] == ["preupload"]:
+            files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None}
+                     for f in json.loads(body)["files"]]  # fmt: skip
+            return JSONResponse({"files": files})
+        if parts[4:5] == ["commit"]:
+            repository = self.repositories[name]
+            with tempfile.TemporaryDirectory() as made:
+                shutil.copytree(repository.folder / repository.refs["main"], made, dirs_exist_ok=True)
+                for line in map(json.loads, body.splitlines()):
+                    if line["key"] == "file":
+                        target = Path(made, line["value"]["path"])
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        target.write_bytes(base64.b64decode(line["value"]["content"]))
+                commit = self.publish(name, Path(made), private=repository.private)
+            return JSONResponse({"commitUrl": f"{self.url}/{name}/commit/{commit}", "commitOid": commit})
         return _refusal(404, None, "Not found")
 
     def _open(self, name: str, path: str, token: str | None) -> Repository | Response:
@@ -236,6 +275,15 @@ class HubServer:
             location = f"http://localhost:{self.port}/cdn/{target.relative_to(self.root).as_posix()}"
             return Response(status_code=302, headers=headers | linked | {"Location": location})
         return _file(target, wanted, headers)
+
+
+async def _body(receive: Any) -> bytes:
+    """All that a request sends."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    return body
 
 
 def _file(path: Path, wanted: str | None, headers: Mapping[str, str]) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from tasks import TASKS, votes
+from tasks import TASKS, votes, votes_hub
 from tasks.tabs import views
 from tasks.tabs.asking import guarded
 
@@ -41,7 +41,7 @@ def vote(event: gr.EventData, seen: tuple[str, tuple[str, ...]] | None) -> tuple
         said = str(getattr(event, "value", ""))
         winner = models[int(said)] if said.isdecimal() and int(said) < len(models) else said
         kept = votes.Votes()
-        kept.add(votes.Vote(task, models, winner))
+        votes_hub.keep(kept, votes.Vote(task, models, winner))
         return _standings(task, models, winner, votes.ranking(kept.all(task)))
 
     return guarded("votes", keep), None

@@ -38,6 +38,7 @@ class FakeEngine:
         self.words = 0  # tokens made so far, over all summaries
         self.closed = 0  # summaries that were given up
         self.most_at_once = 0
+        self.gone: set[str] = set()  # models that cannot be had, in spite of their names
         self.stubborn: set[str] = set()  # models that are there as well, and give every pair the first label
         self._running = 0
         self.mixes: list[tuple[str, LayerMix]] = []  # of every model
@@ -54,7 +55,7 @@ class FakeEngine:
         return self._loaded.pop(name, None) is not None
 
     def model(self, name: str, timings: Timings | None = None) -> Any:
-        if "mini" not in name and name not in self.stubborn:
+        if ("mini" not in name and name not in self.stubborn) or name in self.gone:
             raise ModelUnavailable(f"{name} is not on this machine and there is no connection. Choose another model.")
         self._loaded[name] = 50 * 2**20
         return SimpleNamespace(

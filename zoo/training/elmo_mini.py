@@ -34,11 +34,11 @@ READERS = {
     "topic": ReaderConfig("pooled", 128, 0.4),
     "sentiment": ReaderConfig("pooled", 128, 0.5),
 }
-AMOUNTS = lessons.Amounts(unanswered=False, question_epochs=2.0, sentiment_epochs=2.0)
+AMOUNTS = lessons.Amounts(questions=28_000, unanswered=False)
 TINY_AMOUNTS = replace(AMOUNTS, snli_epochs=6, altered_epochs=0, question_epochs=6, topic_epochs=6, sentiment_epochs=6)
 BATCH_TOKENS, TINY_BATCH_TOKENS = 4096, 512
 RATE, TINY_RATE = 2e-3, 1e-2
-EVALUATE_EVERY = 400
+EVALUATE_EVERY = 500
 
 
 def network_from(start: Network, config: ElmoConfig) -> Network:
