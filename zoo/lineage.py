@@ -371,3 +371,17 @@ def of(row: Checkpoint) -> System:
 def checkpoints(system: System) -> list[Checkpoint]:
     """The catalog's checkpoints of a system: its own ones, and all of its architecture."""
     return [row for row in catalog.CHECKPOINTS if row.family == system.key or row.name in system.checkpoints]
+
+
+def beside(row: Checkpoint) -> tuple[Checkpoint, str] | None:
+    """What a checkpoint is worth comparing with, and on which task: one of the nearest system above it that has any for
+    a task and a language of its own. One that is at hand comes before nearer ones that must be downloaded."""
+    level, seen, found = [of(row)], {of(row).key}, []
+    while level:
+        level = [get(parent.key) for system in level for parent in system.parents if parent.key not in seen]
+        seen |= {system.key for system in level}
+        for system in level:
+            others = [one for one in checkpoints(system) if of(one) is system and set(one.tasks) & set(row.tasks)
+                      and set(one.languages) & set(row.languages)]  # fmt: skip
+            found += [(one, next(task for task in row.tasks if task in one.tasks)) for one in others]
+    return next((pair for pair in found if pair[0].embedded), found[0] if found else None)

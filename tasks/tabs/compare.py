@@ -14,12 +14,12 @@ from gradio.components import Component
 from tasks import TASKS, compare
 from tasks.compare import MOST, Asked, Column, Pace
 from tasks.results import Result
-from tasks.tabs import ballot, chips, menus, views
-from tasks.tabs.asking import INFER, LIGHT, TaskTab, failures
+from tasks.tabs import ballot, chips, links, menus, share, views
+from tasks.tabs.asking import INFER, LIGHT, Option, TaskTab, failures
 from tasks.tabs.examples import ALICE, APOLLO, VOLCANO
 from zoo import catalog
 from zoo.engine import Engine
-from zoo.errors import BadParameter
+from zoo.errors import BadParameter, ZooError
 
 REDRAW = 0.12  # seconds between two drawings of columns that grow
 LABELS = {
@@ -66,7 +66,24 @@ PRESETS = (
 )  # fmt: skip
 
 
-def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
+OPTIONS = (
+    Option("max_new_tokens", 40, lambda: gr.Slider(1, 120, value=40, step=1, label="Most new tokens of a summary"),
+           1, 120),
+    Option("temperature", 0.0, lambda: gr.Slider(0, 2, value=0, step=0.05, label="Temperature",
+           info="0 always takes the most likely token"), 0, 2),
+    Option("seed", 0, lambda: gr.Number(0, label="Seed", precision=0, minimum=0), 0, 2**53),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Built:
+    """What other parts of the page set here: task, two texts, models and options; and where the answers stand."""
+
+    inputs: list[Component]
+    output: gr.HTML
+
+
+def build(engine: Engine, tasks: Sequence[TaskTab]) -> Built:
     """The tab and its events, over the tabs of the tasks. Loads no model."""
     by_task = {tab.task: tab for tab in tasks}
     first = PRESETS[0]
@@ -85,18 +102,17 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
         blind = gr.Checkbox(False, label="Blind: hide the names until I have voted", elem_id="compare-blind",
                             info="A vote keeps which models stood there and which was best, no text")  # fmt: skip
         with gr.Accordion("Advanced: the same for all columns", open=False):
-            options: list[Component] = [
-                gr.Slider(1, 120, value=40, step=1, label="Most new tokens of a summary"),
-                gr.Slider(0, 2, value=0, step=0.05, label="Temperature", info="0 always takes the most likely token"),
-                gr.Number(0, label="Seed", precision=0, minimum=0),
-            ]
+            options = [one.make() for one in OPTIONS]
         with gr.Row(elem_classes="mz-buttons"):
             run = gr.Button("Compare", variant="primary", elem_classes="mz-run", elem_id="compare-run")
             stop = gr.Button("Stop", variant="secondary", interactive=False, elem_id="compare-stop")
+            share_it = gr.Button("Make a link", variant="secondary", elem_id="compare-share-run")
+        link = gr.HTML("", js_on_load=share.COPY, elem_id="compare-share")
         output = gr.HTML("", js_on_load=ballot.VOTE, elem_id="compare-output", elem_classes="mz-output")
         told = gr.HTML("", elem_id="compare-told")
         seen = gr.State(None)  # what a vote would be about: the task, and the models in the order of the columns
 
+    filled: list[Component] = [task, one, other, models, *options]
     inputs: list[Component] = [task, one, other, models, blind, *options]
     answer, end = _handlers(engine, by_task)
     event = {"fn": answer, "inputs": inputs, "outputs": [output, stop, told, seen], "show_progress": "minimal",
@@ -104,9 +120,40 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> None:
     output.select(ballot.vote, seen, [told, seen], api_name="compare_vote", **LIGHT)
     run.click(api_name="compare_run", **event)
     stop.click(end, None, stop, api_name="compare_stop", **LIGHT)
+    share_it.click(_link, filled, link, api_name="compare_share", **LIGHT)
     task.input(_of_task, task, [one, other, models], api_name="compare_task", **LIGHT)
     filling = presets.select(_filled, None, [task, one, other, models], api_name="compare_preset", **LIGHT)
     filling.then(api_name="compare_preset_run", **event)
+    return Built(filled, output)
+
+
+def as_asked(task: str, first: str, second: str, models: Sequence[str], *options: Any) -> list[Any]:
+    """The inputs of Built for a task, its texts, and values of its menu; fewer models than two get others beside
+    them."""
+    labels = LABELS[task]
+    beside = [value for value in proposed(task) if value not in models]
+    return [
+        task,
+        gr.Textbox(first, label=labels[0]),
+        gr.Textbox(second, label=labels[1], visible=bool(labels[1])),
+        gr.Dropdown(menus.menu(task), value=[*models, *beside[: max(0, 2 - len(models))]]),
+        *options,
+    ]
+
+
+def with_models(task: str, models: Sequence[str]) -> list[Any]:
+    """The inputs of Built for some models, with the first preset of their task."""
+    first, second = (*next(one.texts for one in PRESETS if one.task == task), "")[:2]
+    return as_asked(task, first, second, models, *(one.default for one in OPTIONS))
+
+
+def _link(request: gr.Request, task: str, one: str, other: str, models: Sequence[str], *options: Any) -> str:
+    """A link to this comparison, or why there is none."""
+    texts = (one, other)[: len(TASKS[task].fields)]
+    try:
+        return share.link_card(request, links.comparison(task, models or (), texts, OPTIONS, options))
+    except ZooError as mistake:
+        return views.error(mistake.message, mistake.code)
 
 
 def proposed(task: str) -> list[str]:
@@ -133,14 +180,8 @@ def _of_task(task: str) -> tuple[Any, Any, Any]:
 def _filled(event: gr.EventData) -> tuple[Any, ...]:
     """The inputs with the chosen preset in them."""
     preset: Preset = chips.chosen(event, PRESETS)
-    labels = LABELS[preset.task]
-    second = preset.texts[1] if len(preset.texts) > 1 else ""
-    return (
-        preset.task,
-        gr.Textbox(preset.texts[0], label=labels[0]),
-        gr.Textbox(second, label=labels[1], visible=bool(labels[1])),
-        gr.Dropdown(menus.menu(preset.task), value=proposed(preset.task)),
-    )
+    first, second = (*preset.texts, "")[:2]
+    return tuple(as_asked(preset.task, first, second, proposed(preset.task)))
 
 
 def _handlers(

@@ -15,13 +15,15 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from tasks import TASKS
+from tasks.compare import MOST as MOST_MODELS
 from tasks.tabs import menus
-from tasks.tabs.asking import TaskTab
+from tasks.tabs.asking import Option, TaskTab
 from zoo.errors import InputTooLong, ZooError
 
 LONG = 1_500  # characters of a query, from which it is packed
 MOST = 8_000  # characters of a query that is made or read
 MOST_UNPACKED = 100_000
+COMPARE = "compare"
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,25 @@ class Restored:
 def query(tab: TaskTab, value: str, texts: Sequence[str], shown: Sequence[Any]) -> str:
     """The query of a link to a task's tab as it is. Raises InputTooLong."""
     said = {"tab": tab.task, "model": value, **dict(zip(TASKS[tab.task].fields, texts, strict=True))}
-    for option, one in zip(tab.options, shown, strict=True):
-        if (is_now := option.read(one)) != option.default:
-            said[option.name] = option.write(is_now)
+    return _written(said | _changed(tab.options, shown))
+
+
+def comparison(
+    task: str, models: Sequence[str], texts: Sequence[str], options: Sequence[Option], shown: Sequence[Any]
+) -> str:
+    """The query of a link to the tab Compare as it is. Raises InputTooLong."""
+    said = {"tab": COMPARE, "task": task, "models": ",".join(models)}
+    named = dict(zip(TASKS[task].fields, texts, strict=True))
+    return _written(said | named | _changed(options, shown))
+
+
+def _changed(options: Sequence[Option], shown: Sequence[Any]) -> dict[str, str]:
+    """The options that are not as usual."""
+    now = [(option, option.read(one)) for option, one in zip(options, shown, strict=True)]
+    return {option.name: option.write(value) for option, value in now if value != option.default}
+
+
+def _written(said: Mapping[str, str]) -> str:
     plain = urlencode(said)
     if len(plain) <= LONG:
         return plain
@@ -51,11 +69,14 @@ def query(tab: TaskTab, value: str, texts: Sequence[str], shown: Sequence[Any]) 
             f"The texts are too long for a link: it would have {len(packed):,} characters; browsers and chats take "
             f"about {MOST:,}. Shorten them, or share the code below instead."
         )
-    return urlencode({"tab": tab.task, "z": packed})
+    return urlencode({"tab": said["tab"], "z": packed})
 
 
-def read(tabs: Sequence[TaskTab], others: Sequence[str], params: Mapping[str, str]) -> Restored:
-    """What a query asks for; `others` are the ids of tabs that hold no task. Never raises."""
+def read(
+    tabs: Sequence[TaskTab], others: Sequence[str], params: Mapping[str, str], comparing: Sequence[Option] = ()
+) -> Restored:
+    """What a query asks for; `others` are the ids of tabs that hold no task, `comparing` the options of Compare. Never
+    raises."""
     params = dict(params)
     if sum(len(name) + len(value) for name, value in params.items()) > MOST + 200:
         return Restored(trouble=f"The link is longer than {MOST:,} characters, and was not read.")
@@ -65,6 +86,8 @@ def read(tabs: Sequence[TaskTab], others: Sequence[str], params: Mapping[str, st
             return Restored(_named(tabs, others, params), trouble="The link is damaged: a part of it is missing.")
         params |= unpacked
     wanted = _named(tabs, others, params)
+    if wanted == COMPARE and "task" in params:
+        return _compared(tabs, params, comparing)
     tab = next((one for one in tabs if one.task == wanted), None)
     if tab is None or not set(params) & {"model", *TASKS[tab.task].fields, *(one.name for one in tab.options)}:
         return Restored(wanted)
@@ -88,16 +111,42 @@ def _filled(tab: TaskTab, params: Mapping[str, str]) -> Restored:
         except ZooError as mistake:
             trouble.append(mistake.message)
     values += [params.get(name, "") for name in TASKS[tab.task].fields]
-    for option in tab.options:
-        shown = option.write(option.default)
-        if option.name in params:
-            shown = params[option.name]
+    values += _parsed(tab.options, params, trouble)
+    return Restored(tab.task, tuple(values), " ".join(trouble))
+
+
+def _compared(tabs: Sequence[TaskTab], params: Mapping[str, str], options: Sequence[Option]) -> Restored:
+    """Values for the tab Compare: task, two texts, models, options."""
+    task = params["task"]
+    if task not in [tab.task for tab in tabs]:
+        known = ", ".join(tab.task for tab in tabs)
+        return Restored(COMPARE, trouble=f"{task[:40]!r} is no task; choose from {known}.")
+    trouble: list[str] = []
+    models: list[str] = []
+    for value in dict.fromkeys(filter(None, params.get("models", "").split(","))):
         try:
-            values.append(option.parse(shown))
+            menus.chosen(task, value)
+            models.append(value)
         except ZooError as mistake:
             trouble.append(mistake.message)
-            values.append(option.parse(option.write(option.default)))
-    return Restored(tab.task, tuple(values), " ".join(trouble))
+    if len(models) > MOST_MODELS:
+        trouble.append(f"The link names {len(models)} models; {MOST_MODELS} fit side by side.")
+    texts = [params.get(name, "") for name in TASKS[task].fields]
+    values = [task, texts[0], texts[1] if len(texts) > 1 else "", models[:MOST_MODELS]]
+    return Restored(COMPARE, (*values, *_parsed(options, params, trouble)), " ".join(trouble))
+
+
+def _parsed(options: Sequence[Option], params: Mapping[str, str], trouble: list[str]) -> list[Any]:
+    """What the components of the options are to show; what is wrong is added to `trouble`, and left as usual."""
+    values = []
+    for option in options:
+        usual = option.write(option.default)
+        try:
+            values.append(option.parse(params.get(option.name, usual)))
+        except ZooError as mistake:
+            trouble.append(mistake.message)
+            values.append(option.parse(usual))
+    return values
 
 
 def _unpacked(packed: str) -> dict[str, str] | None:

@@ -80,7 +80,20 @@ def _buttons(row: Checkpoint, loaded: bool) -> str:
         f"Try in {esc(TASKS[task].title)}</button>"
         for task in row.tasks
     )
-    return f'<div class="mz-acts">{tries}{memory}</div>'
+    return f'<div class="mz-acts">{tries}{_comparing(row)}{memory}</div>'
+
+
+def _comparing(row: Checkpoint) -> str:
+    """A way to the tab Compare, with a checkpoint of a system that this one's comes from."""
+    pair = lineage.beside(row)
+    if pair is None:
+        return ""
+    other, task = pair
+    said = f"Compare with {other.name}, {catalog.family(other.family).title}"
+    return (
+        f'<button type="button" class="mz-button" data-compare="{esc(other.name)}" data-task="{esc(task)}" '
+        f'data-model="{esc(row.name)}">{esc(said)}</button>'
+    )
 
 
 def _changes(row: Checkpoint) -> list[tuple[str, str]]:

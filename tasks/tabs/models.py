@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
-from tasks.tabs import filters, leaderboard, lineage, menus
+from tasks.tabs import compare, filters, leaderboard, lineage, menus
 from tasks.tabs.asking import INFER, LIGHT, guarded
 from tasks.tabs.model_card import card, here, megabytes, tasks_of
 from tasks.tabs.parity import parity_of, parity_table
@@ -21,10 +22,13 @@ COLUMNS = ("Name", "Answers", "Language", "Parameters", "Size", "Licence", "Stat
 WIDE = frozenset({"Language", "Parameters", "Size", "Licence"})  # not on a phone; the card has them
 SCRIPT = Path(__file__).with_name("models.js")
 PICK = """element.addEventListener("click", (event) => {
-  const pressed = event.target.closest("[data-unload], [data-load], [data-try], tr[data-name]")?.dataset;
+  const places = "[data-unload], [data-load], [data-try], [data-compare], tr[data-name]";
+  const pressed = event.target.closest(places)?.dataset;
   if (pressed?.unload) trigger("delete", {value: pressed.unload});
   else if (pressed?.load) trigger("apply", {value: pressed.load});
   else if (pressed?.try) trigger("option_select", {value: pressed.model, task: pressed.try});
+  else if (pressed?.compare)
+    trigger("option_select", {value: pressed.model, task: pressed.task, beside: pressed.compare});
   else if (pressed?.name) trigger("select", {value: pressed.name});
 });
 // Gradio changes what differs and leaves the rest: a state may change by its text alone
@@ -36,8 +40,9 @@ OPEN = """element.addEventListener("click", (event) => {
 });"""
 
 
-def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown]) -> None:
-    """The tab and its events; `tabs` and the menus are those of the tasks, for "Try in". Loads no model.
+def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown], comparing: Sequence[Component]) -> None:
+    """The tab and its events; `tabs` and the menus are those of the tasks, for "Try in", `comparing` the inputs of the
+    tab Compare, for "Compare with". Loads no model.
 
     Nothing is drawn before the tab, or the view in it, is opened.
     """
@@ -64,11 +69,16 @@ def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown]) 
 
     def try_in(event: gr.EventData) -> list[Any]:
         row, task = catalog.find(_named(event)), str(getattr(event, "task", ""))
+        other = catalog.find(str(getattr(event, "beside", "")))
+        here, there = [gr.skip()] * len(task_menus), [gr.skip()] * len(comparing)
         if row is None or task not in row.tasks:
-            return [gr.skip()] * (1 + len(task_menus))
+            return [gr.skip(), *here, *there]
+        if other is not None and task in other.tasks:
+            values = [menus.choice(one, task, one.tasks[task][0]) for one in (row, other)]
+            return [gr.Tabs(selected="compare"), *here, *compare.with_models(task, values)]
         value = menus.choice(row, task, row.tasks[task][0])
-        chosen = [gr.Dropdown(value=value) if name == task else gr.skip() for name in task_menus]
-        return [gr.Tabs(selected=task), *chosen]
+        here = [gr.Dropdown(value=value) if name == task else gr.skip() for name in task_menus]
+        return [gr.Tabs(selected=task), *here, *there]
 
     with gr.Tab("Models", id="models", elem_id="models-tab") as tab:
         current, trouble = gr.State(""), gr.State(("", ""))
@@ -87,7 +97,7 @@ def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown]) 
         loading = listed.apply(load, None, trouble, api_name="models_load", api_visibility="private",
                                show_progress="hidden", **INFER)  # fmt: skip
         loading.then(show, [current, trouble], listed, api_name="models_loaded", **LIGHT)
-        listed.option_select(try_in, None, [tabs, *task_menus.values()], api_name="models_try", **LIGHT)
+        listed.option_select(try_in, None, [tabs, *task_menus.values(), *comparing], api_name="models_try", **LIGHT)
         graph.select(open_from_graph, None, [inner, current, trouble, listed], api_name="models_open", **LIGHT)
         tab.select(show, [current, trouble], listed, api_name="models_show", **LIGHT)
         _once(tab, parity, parity_table, "models_parity")

@@ -17,7 +17,7 @@ from zoo.engine import Engine
 HERE = Path(__file__).parent
 TABS = (summarize.TAB, nli.TAB, qa.TAB, classify.TAB)
 OTHERS = ("compare", "tokens", "batch", "models")  # tabs without a task of their own
-FILLED = "A link filled this in. Press Run to see the answer."
+FILLED = "A link filled this in. Run it to see the answer."
 OPENS = nli.TAB.task  # a crisp verdict from the smallest model
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -33,32 +33,40 @@ def page(engine: Engine) -> gr.Blocks:
         gr.HTML(HEADER)
         with gr.Tabs(selected=OPENS, elem_id="tabs", overflow_behavior="wrap") as tabs:
             built = {tab.task: build(engine, tab) for tab in TABS}
-            compare.build(engine, TABS)
+            comparing = compare.build(engine, TABS)
             tokens.build(engine)
             batch.build(engine)
-            models.build(engine, tabs, {task: one.model for task, one in built.items()})
+            menus = {task: one.model for task, one in built.items()}
+            models.build(engine, tabs, menus, comparing.inputs)
         gr.HTML(FOOTER)
         demo.load(None, None, None, js=(HERE / "page.js").read_text(encoding="utf-8"), **LIGHT)
         into = [part for one in built.values() for part in (*one.inputs, one.output)]
-        demo.load(_opening(built), None, [tabs, *into], api_name="open_tab", **LIGHT)
+        into += [*comparing.inputs, comparing.output]
+        demo.load(_opening(built, comparing), None, [tabs, *into], api_name="open_tab", **LIGHT)
     demo.queue(max_size=32)
     return demo
 
 
-def _opening(built: Mapping[str, Built]) -> Callable[[gr.Request], list[Any]]:
+def _opening(built: Mapping[str, Built], comparing: compare.Built) -> Callable[[gr.Request], list[Any]]:
     """What the page's address asks for: a tab, and what stands in it."""
 
+    def told(asked: links.Restored, here: bool) -> Any:
+        """What stands where the answer will be."""
+        if here and asked.trouble:
+            return views.error(asked.trouble, "BAD_LINK")
+        return views.working(FILLED) if here and asked.values else gr.skip()
+
     def opening(request: gr.Request) -> list[Any]:
-        asked = links.read(TABS, OTHERS, dict(request.query_params))
+        asked = links.read(TABS, OTHERS, dict(request.query_params), compare.OPTIONS)
         made: list[Any] = [gr.Tabs(selected=asked.tab) if asked.tab else gr.skip()]
         for task, one in built.items():
             here = task == (asked.tab or OPENS)
             values = asked.values if here and asked.values else (gr.skip(),) * len(one.inputs)
             made += [gr.skip() if value is None else value for value in values]
-            if here and asked.trouble:
-                made.append(views.error(asked.trouble, "BAD_LINK"))
-            else:
-                made.append(views.working(FILLED) if here and asked.values else gr.skip())
+            made.append(told(asked, here))
+        here = asked.tab == links.COMPARE
+        made += compare.as_asked(*asked.values) if here and asked.values else (gr.skip(),) * len(comparing.inputs)
+        made.append(told(asked, here))
         return made
 
     return opening

@@ -53,15 +53,25 @@ def base_of(request: gr.Request) -> str:
     return str(inner.base_url)
 
 
+def page_of(base: str) -> str:
+    """The address that a link begins with: of the Space, where the page runs on one."""
+    return f"https://huggingface.co/spaces/{space}" if (space := os.environ.get("SPACE_ID")) else base
+
+
+def link_card(request: gr.Request, query: str) -> str:
+    """A link with that query, to be copied."""
+    block = _block("Link to this", f"{page_of(base_of(request))}?{query}")
+    return f'<section class="mz-result mz-share" role="status">{block}</section>'
+
+
 def card(engine: Engine, tab: TaskTab, base: str, value: str, values: tuple[Any, ...]) -> str:
     """Link, code and JSON for what the inputs say. Raises ZooError."""
     asked = tab.asked(value, values)
     defaults = {one.name: one.default for one in tab.options}
     *_, result = asked.answers(engine)
     count = len(TASKS[tab.task].fields)
-    page = f"https://huggingface.co/spaces/{space}" if (space := os.environ.get("SPACE_ID")) else base
     try:
-        link = f"{page}?{links.query(tab, value, values[:count], values[count:])}"
+        link = f"{page_of(base)}?{links.query(tab, value, values[:count], values[count:])}"
         parts = [_block("Link to this", link)]
     except ZooError as mistake:
         parts = [views.note(mistake.message)]

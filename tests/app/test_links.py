@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from tasks import TASKS
-from tasks.tabs import links, menus
+from tasks.tabs import compare, links, menus
 from tasks.tabs.page import OTHERS, TABS
 from zoo.errors import BadParameter, InputTooLong
 
@@ -126,3 +126,28 @@ def test_no_address_raises(seed: int) -> None:
     values = ["nli", "summarize", "bert-mini", "${x}", "{{x}}", "<img onerror=x>", "../..", "\x00", "9" * 400, STRANGE]
     for _ in range(10):
         links.read(TABS, OTHERS, {chance.choice(names): chance.choice(values) for _ in range(chance.randint(0, 6))})
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_link_restores_a_comparison(seed: int) -> None:
+    chance = random.Random(seed)
+    tab, _, texts, _ = state(chance)
+    values = [value for _, value in menus.menu(tab.task)]
+    models = chance.sample(values, chance.randint(0, min(4, len(values))))
+    shown = [chance.randint(1, 120), round(chance.uniform(0, 2), 2), chance.randint(0, 99)]
+    made = links.comparison(tab.task, models, texts, compare.OPTIONS, shown)
+    back = links.read(TABS, OTHERS, dict(parse_qsl(made, keep_blank_values=True)), compare.OPTIONS)
+    assert back == links.Restored("compare", (tab.task, *(*texts, "")[:2], models, *shown))
+
+
+def test_a_comparison_that_is_not_offered_is_named_and_the_rest_stays() -> None:
+    def read(**params: str) -> links.Restored:
+        return links.read(TABS, OTHERS, {"tab": "compare", **params}, compare.OPTIONS)
+
+    assert "'chess' is no task; choose from summarize" in read(task="chess", models="bert-mini").trouble
+    made = read(task="nli", models="bert-mini,/etc/passwd,,bert-mini", premise="a", seed="-3")
+    assert "'/etc/passwd' is not a model" in made.trouble and "seed is '-3'" in made.trouble
+    assert made.values == ("nli", "a", "", ["bert-mini"], 40, 0.0, 0)
+    many = [value for _, value in menus.menu("nli")][:6]
+    assert "names 6 models; 4 fit" in read(task="nli", models=",".join(many)).trouble
+    assert read() == links.Restored("compare")

@@ -68,3 +68,19 @@ def test_checkpoints_are_of_the_catalog_and_of_one_system():
 def test_children_are_those_who_name_it():
     assert [system.key for system in lineage.children("gpt2")] == ["roberta", "dialogpt", "gpt3"]
     assert lineage.children("gpt3") == []
+
+
+def test_what_a_checkpoint_is_compared_with_is_above_it_and_answers_a_task_of_its_own() -> None:
+    for row in catalog.CHECKPOINTS:
+        pair = lineage.beside(row)
+        if pair is not None:
+            other, task = pair
+            assert task in row.tasks and task in other.tasks and other.name != row.name
+            assert lineage.of(other).key in above(lineage.of(row).key), row.name
+    assert any(lineage.beside(row) for row in catalog.CHECKPOINTS if row.family == "xlnet")
+
+
+def above(key: str) -> set[str]:
+    """The systems that one comes from, near and far."""
+    parents = {parent.key for parent in lineage.get(key).parents}
+    return parents.union(*(above(parent) for parent in parents))
