@@ -211,6 +211,14 @@ class LayerMix(NamedTuple):
 
 
 @runtime_checkable
+class Finishes(Protocol):
+    """A body that does something to the rows of its last layer before heads read them."""
+
+    def finish(self, rows: Tensor) -> Tensor:
+        """[N, D] -> [N, D]."""
+
+
+@runtime_checkable
 class CutsWords(Protocol):
     """A tokenizer that cuts words by spaCy where it is installed, else by an expression."""
 

@@ -16,18 +16,21 @@ from zoo.engine.explain import METHODS
 from zoo.errors import BadParameter
 
 ATTENTION = "attention"
+LAYERS = "layers"
 LEAST = "least words"
 MOST_TYPED = 200  # characters in the place of a word
 CHOICES = {
     "Gradients": METHODS[0],
     "Hide words": METHODS[1],
     "Attention": ATTENTION,
+    "Layers": LAYERS,
     "Least words": LEAST,
 }
 ABOUT = {
     METHODS[0]: "Integrated gradients: how the answer grows as the words fade in.",
     METHODS[1]: "Occlusion: how the answer changes when a word is hidden.",
     ATTENTION: "Where each token looks, in each layer and head.",
+    LAYERS: "What the head would say if the network ended at a layer.",
     LEAST: "Words are taken away as long as the answer stays.",
 }
 # A click on a word, on a token of a summary, or on a head; its handler learns which from the event's value.
@@ -51,9 +54,8 @@ element.addEventListener("keydown", (event) => {
 
 def build(engine: Engine, tab: TaskTab, inputs: list[Component]) -> None:
     """The fold and its events, over the inputs of the tab: model, fields, options."""
-    kinds = [name for name, kind in CHOICES.items() if kind != LEAST or tab.task in ("nli", "classify")]
-    if tab.task in ("summarize", "qa"):  # attention is shown of what a classifier reads
-        kinds.remove("Attention")
+    of_labels = tab.task in ("nli", "classify")
+    kinds = [name for name, kind in CHOICES.items() if of_labels or kind in METHODS]
     with gr.Accordion("Why this answer?", open=False, elem_id=f"{tab.task}-why-fold", elem_classes="mz-why-fold"):
         with gr.Row(elem_classes="mz-buttons"):
             kind = gr.Radio(kinds, value=kinds[0], show_label=False, label="Method", container=False,
@@ -111,9 +113,11 @@ def explanation(
     special: bool = True,
 ) -> str:
     """The card of one kind of explanation. Raises ZooError."""
+    first, second = asked.texts[0], asked.texts[1] if len(asked.texts) > 1 else None
     if kind == ATTENTION:
-        first, second = asked.texts[0], asked.texts[1] if len(asked.texts) > 1 else None
         return why_views.attention(reasons.attention(engine, asked.model, (first, second)), layer, head, special)
+    if kind == LAYERS:
+        return why_views.layers(reasons.layers(engine, asked.model, asked.head, (first, second)))
     if kind == LEAST:
         field = tab.last_field
         return why_views.reduced(explain.reduce_input(engine, tab.task, asked.model, asked.texts, field, asked.head))

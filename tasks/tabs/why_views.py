@@ -12,7 +12,7 @@ from tasks.explain import Reduced, WhatIf, Why
 from tasks.results import Piece, Result
 from tasks.tabs.views import bars, esc, seconds
 from zoo.engine.explain import Word
-from zoo.engine.reasons import Attention
+from zoo.engine.reasons import Attention, Layers
 
 TOP = 10  # words in the table
 SIDE = 34  # tokens up to which a map of attention is a table with the words at its sides
@@ -185,6 +185,36 @@ def attention(made: Attention, layer: int, head: int, special: bool) -> str:
         f'each row is a token, and how it shares its look among the columns.</p>{large}{toggle}{_links(one, tokens)}'
         f'<h4 class="mz-why-field">all heads, a layer a row: choose one</h4>'
         f'<div class="mz-heads" style="--heads:{heads}">{grid}</div></section>'
+    )
+
+
+def layers(made: Layers) -> str:
+    """What the head says of each layer, the embeddings first: a line each, shaded by probability."""
+    final = made.probabilities[-1].argmax()
+    heads = "".join(f'<th scope="col">{esc(label)}</th>' for label in made.labels)
+    rows = "".join(
+        f'<tr><th scope="row">{"embeddings" if number == 0 else f"layer {number}"}</th>'
+        + "".join(
+            f'<td class="mz-share{" mz-top" if place == chances.argmax() else ""}" '
+            f'style="--share:{float(chance):.2f}">{float(chance):.0%}</td>'
+            for place, chance in enumerate(chances)
+        )
+        + "</tr>"
+        for number, chances in zip(made.numbers, made.probabilities, strict=True)
+    )
+    same = [number for number, one in zip(made.numbers, made.probabilities, strict=True) if one.argmax() == final]
+    since = made.numbers[-1]
+    while since in same:
+        since -= 1
+    told = f"From {'the embeddings' if since < 0 else f'layer {since + 1}'} on the answer is that of the end."
+    if made.absent:
+        told += f" Left out, since the head cannot read their width: layers {', '.join(map(str, made.absent))}."
+    return (
+        '<section class="mz-result mz-why" role="status"><p class="mz-why-of">'
+        f"What the head “{esc(made.head)}” says of each layer, as if the network ended there</p>"
+        f'<div class="mz-scroll"><table class="mz-layers"><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody>'
+        f'</table></div><p class="mz-time">{esc(told)} The head learnt to read the end only, so an odd answer of a low '
+        "layer does not mean that it knows nothing.</p></section>"
     )
 
 

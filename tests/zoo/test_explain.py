@@ -166,3 +166,21 @@ def test_likely_tokens_stand_beside_the_chosen_one(engines: dict[str, Engine]) -
         chances = [chance for _, chance in made.alternatives]
         assert len(chances) == 5 and chances == sorted(chances, reverse=True) and sum(chances) <= 1.0001
         assert chances[0] == pytest.approx(torch.tensor(made.log_probability).exp().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("head", ["nli", "topic"])
+def test_the_last_layer_says_what_the_model_says(engines: dict[str, Engine], family: str, head: str) -> None:
+    texts = (PREMISE, HYPOTHESIS if head == "nli" else None)
+    made = reasons.layers(engines[family], "tiny", head, texts)
+    said = engines[family].classify("tiny", head, [texts])[0]
+    assert made.labels == said.labels and made.numbers[0] == 0
+    sums = made.probabilities.sum(-1)
+    assert torch.allclose(sums, torch.ones_like(sums))
+    if family == "elmo":  # its heads read all layers at once: none alone says what they say together
+        assert len(made.numbers) == 3 and not made.absent
+    else:
+        assert torch.allclose(made.probabilities[-1], torch.tensor(said.probabilities), atol=1e-5)
+        assert not torch.allclose(made.probabilities[0], made.probabilities[-1], atol=1e-3)
+    if family == "ulmfit":
+        assert made.absent, "layers of another width than the last one"

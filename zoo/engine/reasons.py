@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.contracts import Batch, Encoding, HoldsBack, Trace
+from zoo.contracts import Batch, Encoding, Finishes, HoldsBack, Trace
 from zoo.engine import reading
 from zoo.engine.engine import Engine, Timings
 from zoo.engine.explain import Attribution, Method, Score, attribute, log_next, log_odds, log_span
@@ -144,6 +144,43 @@ def attention(engine: Engine, name: str, texts: tuple[str, str | None]) -> Atten
         raise Unsupported(f"{name} is a {model.family.title}: it has no attention to show.")
     maps = torch.stack([layer[0] for layer in trace.attention]).float().cpu()  # [layers, H, T, T]
     return Attention(maps, tuple(map(model.tokenizer.token, encoding.ids)), encoding.sources)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What a head says of each layer, as if the network ended there: `probabilities` is [layers, K], the embeddings
+    first; `absent` are the numbers of layers whose width the head cannot read."""
+
+    head: str
+    labels: tuple[str, ...]
+    numbers: tuple[int, ...]
+    probabilities: Tensor
+    absent: tuple[int, ...] = ()
+
+
+def layers(engine: Engine, name: str, head: str | None, texts: tuple[str, str | None]) -> Layers:
+    """A classifier head put on every layer of its body instead of the last one (nostalgebraist 2020, "logit lens").
+
+    A head that reads a mix of all layers (ELMo) is shown each of them in the place of all.
+    """
+    model = engine.model(name)
+    chosen = model.head("classifier", head)
+    encoding, _ = reading.fit(model, *texts)
+    if not len(encoding):
+        raise InputEmpty(f"A text has no character that {name} reads. Write a word or two.")
+    batch = Batch.of([encoding], next(model.network.parameters()).device)
+    body, trace = model.network.body, Trace()
+    with engine.alone(), torch.inference_mode():
+        last = body(batch, None, trace).last
+        if last.dim() == 3:  # [N, layers, D]
+            shown = [last[:, i : i + 1].expand_as(last) for i in range(last.shape[1])]
+        else:
+            finish = body.finish if isinstance(body, Finishes) else lambda rows: rows
+            shown = [*(finish(rows) for rows in trace.layers[:-1]), last]
+        numbers = [i for i, rows in enumerate(shown) if rows.shape == last.shape]
+        scores = torch.stack([model.network.heads[chosen](shown[i], batch)[0] for i in numbers])  # [layers, K]
+    absent = tuple(i for i in range(len(shown)) if i not in numbers)
+    return Layers(chosen, model.heads[chosen].labels, tuple(numbers), scores.float().softmax(-1).cpu(), absent)
 
 
 def _attribute(

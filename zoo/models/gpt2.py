@@ -105,10 +105,14 @@ class Gpt2(nn.Module):
             if trace is not None:
                 trace.layers.append(x)
             x = block(x, batch, state.layer(index) if state is not None else None, trace)
-        x = self.norm(x)
+        x = self.finish(x)
         if trace is not None:
             trace.layers.append(x)
         return Hidden(x, state.grown(batch.lengths) if state is not None else None)
+
+    def finish(self, rows: Tensor) -> Tensor:
+        """What is done to the last block's rows before heads read them: [N, D] -> [N, D]."""
+        return self.norm(rows)
 
 
 def build(config: Gpt2Config, heads: Mapping[str, HeadSpec]) -> Network:
