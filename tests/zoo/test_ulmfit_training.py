@@ -169,7 +169,7 @@ def test_rates_rise_for_a_tenth_and_fall_for_the_rest() -> None:
 
 def test_every_parameter_is_in_one_layer_and_lower_ones_learn_slower() -> None:
     made = network()
-    groups = [group for one in ulmfit_mini.optimizers_for(made, 1.0) for group in one.param_groups]
+    groups = [group for one in ulmfit_mini.optimizers_for(made, 1.0, 2.6) for group in one.param_groups]
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in made.parameters())
     assert [group["lr"] for group in groups] == pytest.approx([1, 1 / 2.6, 2.6**-2, 2.6**-3])

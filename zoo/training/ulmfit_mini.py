@@ -5,9 +5,11 @@
 3. A head for each task on ONE body, and the language model beside them (section 3.3).
 
 The paper fine-tunes a body for each task; here all share one, so that one checkpoint answers them all, and every few
-batches are ones of the language model, so that it lives on. Rates fall by 2.6 from layer to layer (discriminative
+batches are ones of the language model, so that it lives on. Rates fall from layer to layer (discriminative
 fine-tuning), rise and fall over the run (slanted triangular), and layers are set free from the top down (gradual
-unfreezing).
+unfreezing). They fall by 2.6 in the paper, whose language model has read a hundred times more: what tells a good film
+from a bad one lies in its embedding already. Here that has to be learnt, and 2.6 would hold the embedding still: after
+150 batches sentiment stood at 66 % with 2.6, at 73 % with 1.3, at 80 % with 1.
 """
 
 from __future__ import annotations
@@ -44,16 +46,17 @@ TINY_AMOUNTS = replace(AMOUNTS, snli_epochs=6, altered_epochs=0, question_epochs
 GENERAL, SUMMARIZED = 3_000_000, 60_000_000  # characters of text beside that of the tasks
 TASKS_SHARE = 0.625  # of the columns in stage 2
 ADAPTING_STEPS, TINY_ADAPTING_STEPS = 500, 12
-ADAPTING_RATE, RATE, TINY_RATE = 2e-3, 3e-3, 1e-3  # of the highest layer
-FALLING = 2.6  # from layer to layer, section 3.2
+ADAPTING_RATE, RATE, TINY_RATE = 2e-3, 2e-3, 1e-3  # of the highest layer
+FALLING = 1.1  # from layer to layer in stage 3; in stage 2 the paper's
+PAPERS_FALLING = 2.6  # section 3.2
 CUT, RATIO = 0.1, 32  # of slanted triangular rates: the paper's
 UNFREEZE_EVERY = 0.04  # of the steps of stage 3
 SAMPLE = 512  # examples of a task that settle the norms of its head
-LEAST_VARIANCE = 1e-4  # what hardly varies is not blown up: states of an LSTM lie between -1 and 1
+LEAST_VARIANCE = 1e-2  # what hardly varies is not blown up: states of an LSTM lie between -1 and 1
 BATCH_TOKENS, TINY_BATCH_TOKENS = 2048, 256
 LM_EVERY = 8  # batches of stage 3
 LM_WEIGHT = 0.5
-CLASSIFIER_DROPOUT, LM_DROPOUT = 0.4, 0.1  # of fastai's full ones
+CLASSIFIER_DROPOUT, LM_DROPOUT = 0.3, 0.1  # of fastai's full ones
 
 
 def slanted(step: int, steps: int) -> float:
@@ -77,10 +80,10 @@ def layers_of(network: Network) -> list[list[Tensor]]:
     return [*layers, [word]]
 
 
-def optimizers_for(network: Network, rate: float) -> list[torch.optim.Optimizer]:
+def optimizers_for(network: Network, rate: float, falling: float = FALLING) -> list[torch.optim.Optimizer]:
     """One group a layer, each with a lower rate than the one above it; the lowest is the embedding."""
     groups: list[dict[str, Any]] = [
-        {"params": layer, "lr": rate / FALLING**depth, "weight_decay": 0.01}
+        {"params": layer, "lr": rate / falling**depth, "weight_decay": 0.01}
         for depth, layer in enumerate(layers_of(network))
     ]
     word, betas = groups.pop(), (0.8, 0.99)
@@ -128,7 +131,7 @@ def adapt(run: Run, network: Network, size: Size, tasks: np.ndarray, general: np
         clip=0.5,
         rate=lambda step, group: slanted(step, steps),
     )
-    loop.run(carried, loss_of, optimizers_for(network, ADAPTING_RATE), plan, None, run.resume)
+    loop.run(carried, loss_of, optimizers_for(network, ADAPTING_RATE, PAPERS_FALLING), plan, None, run.resume)
 
 
 @torch.no_grad()
