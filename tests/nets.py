@@ -81,8 +81,8 @@ def ulmfit_model() -> Model:
 
 def elmo_model() -> Model:
     words = ("<S>", "</S>", "<UNK>", *WORDS)
-    readers = {"nli": ReaderConfig("esim", 8, 0.1), "topic": ReaderConfig("pooled", 8, 0.1),
-               "qa": ReaderConfig("spans", 8, 0.1)}  # fmt: skip
+    readers = {"nli": ReaderConfig("esim", 8, 0.1, own=4, buckets=50), "topic": ReaderConfig("pooled", 8, 0.1),
+               "qa": ReaderConfig("spans", 8, 0.1, own=4, buckets=50)}  # fmt: skip
     config = elmo.ElmoConfig(
         n_characters=262, max_characters_per_token=12, char_dim=4, filters=[[1, 4], [2, 8]], activation="relu", dim=16,
         projection_dim=8, use_skip_connections=True, n_layers=2, n_highway=1, cell_clip=3, proj_clip=3,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol, get_type_hints, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,15 @@ class Body(Protocol):
         """Rows of the last layer, and the grown state if one was given."""
 
 
+@runtime_checkable
+class HasOwnWords(Protocol):
+    """A head that looks up vectors of tokens itself, beside those of the body."""
+
+    @property
+    def own_words(self) -> nn.Module | None:
+        """What gives [N, width] for the tokens of a batch, if there is such a thing."""
+
+
 class Network(nn.Module):
     """A body and its heads. Holds parameters only; everything that belongs to one request travels as a value."""
 
@@ -41,12 +50,13 @@ class Network(nn.Module):
         self.body = body
         self.heads = nn.ModuleDict(dict(heads))
 
-    @property
-    def input_embedding(self) -> nn.Module:
-        """The body's module that turns ids into a vector for each token."""
+    def embeddings(self, head: str) -> list[nn.Module]:
+        """The modules that turn ids into a vector for each token: of the body, and of a head that has its own."""
         module = self.body.input_embedding
         assert isinstance(module, nn.Module)
-        return module
+        own = self.heads[head]
+        beside = own.own_words if isinstance(own, HasOwnWords) else None
+        return [module] if beside is None else [module, beside]
 
     def forward(self, batch: Batch, head: str) -> Tensor:
         """Scores of `head`: [B, K] for texts, [N, K] for tokens and spans, [N, V] for language models."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 import zoo
 from tasks import classify, nli, qa, summarize
-from tests import tiny_data
+from tests import nets, tiny_data
 from zoo import generation
 from zoo.contracts import Batch, Encoding
 from zoo.engine import Engine
@@ -23,7 +24,7 @@ from zoo.family import Network
 from zoo.generation import Sampling
 from zoo.layers.projected_lstm import ProjectedLstm
 from zoo.models import elmo
-from zoo.models.elmo_readers import ReaderConfig, Sentences, matches, numbered
+from zoo.models.elmo_readers import ReaderConfig, Sentences, matches, numbered, read_readers
 from zoo.tokenizers.chars import BEGIN, END, UNKNOWN, CharacterRows, CharacterTokenizer
 from zoo.training import elmo_lm, elmo_mini, elmo_words, finetune, loop
 from zoo.training.elmo_lm import Reader, Sampler, Windows
@@ -320,3 +321,28 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(
     assert ours.revision == theirs.revision
     for name, tensor in ours.network.state_dict().items():
         assert torch.equal(tensor, theirs.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    "changed", [{"own": 4}, {"own": 4, "buckets": 10**9}, {"own": -1}, {"size": 0}, {"kind": "chess"}, {"dropout": 1.0}]
+)
+def test_a_reader_that_cannot_be_is_refused(changed: dict[str, Any]) -> None:
+    raw = {"kind": "pooled", "size": 8, "dropout": 0.1} | changed
+    with pytest.raises(BadCheckpoint, match="own words are up to 4096 wide, with 1 to 1,000,000 buckets"):
+        read_readers({"topic": raw}, LoadReport())
+    assert read_readers({"topic": {"kind": "pooled", "size": 8, "dropout": 0.1}}, LoadReport())["topic"].own == 0
+
+
+def test_a_word_has_its_own_vector_whatever_its_case_and_company() -> None:
+    model = nets.elmo_model()
+    reader = model.network.heads["nli"]
+    seen: list[torch.Tensor] = []
+    assert reader.own_words is not None
+    handle = reader.own_words.register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    pieces = model.tokenizer.pieces("The cat sat on the mat")
+    model.network(Batch.of([model.tokenizer.assemble(pieces, model.tokenizer.pieces("the dog"))]), "nli")
+    model.network(Batch.of([model.tokenizer.assemble(model.tokenizer.pieces("MAT"), pieces)]), "nli")
+    handle.remove()
+    first, second = (one.tolist() for one in seen)
+    assert first[1] == first[5] == first[9] and len(set(first[1:7])) == 5
+    assert second[1] == first[6] and second[4:10] == first[1:7]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from tests import nets
 from zoo import Engine
 from zoo.contracts import Batch, Encoding
 from zoo.engine import reasons
-from zoo.engine.explain import METHODS, Attribution, replaced, word_of_tokens, words
+from zoo.engine.explain import METHODS, Attribution, replaced, watched, word_of_tokens, words
 from zoo.errors import BadParameter, InputEmpty, Unsupported
 from zoo.generation import Sampling
 
@@ -79,13 +80,18 @@ def test_occlusion_is_the_difference_that_hiding_a_word_makes(engines: dict[str,
     cut = [model.tokenizer.pieces(text) for text in (PREMISE, HYPOTHESIS)]
     encoding = model.tokenizer.assemble(*cut)
     owners = word_of_tokens(encoding, (PREMISE, HYPOTHESIS))
-    batch, embedding = Batch.of([encoding]), model.network.input_embedding
+    batch, embeddings = Batch.of([encoding]), model.network.embeddings("nli")
+    assert len(embeddings) == (2 if family == "elmo" else 1), "ELMo's readers have vectors of their own"
     hidden = len(made.texts[0]) + 3  # "not"
     assert HYPOTHESIS[made.texts[1][3].start : made.texts[1][3].end] == "not"
     with torch.no_grad():
-        ids = batch.ids[:, :12] if batch.ids.dim() == 2 else batch.ids
-        vectors = embedding(ids) * torch.tensor([[owner != hidden] for owner in owners.flat])
-        with replaced(embedding, vectors):
+        kept = torch.tensor([[owner != hidden] for owner in owners.flat])
+        with ExitStack() as stack:
+            seen = [stack.enter_context(watched(embedding)) for embedding in embeddings]
+            model.network(batch, "nli")
+        with ExitStack() as stack:
+            for embedding, (vectors,) in zip(embeddings, seen, strict=True):
+                stack.enter_context(replaced(embedding, vectors.reshape(len(kept), -1) * kept))
             logits = model.network(batch, "nli")[0]
     without = float(logits[1] - logits[[0, 2]].logsumexp(0))
     assert made.texts[1][3].score == pytest.approx(made.value - without, abs=1e-4)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,6 +62,7 @@ Score = Callable[[Tensor], Tensor]  # scores of a head over k copies of an input
 
 def attribute(
     model: Model,
+    head: str,
     run: Callable[[Batch], Tensor],
     encoding: Encoding,
     texts: Sequence[str],
@@ -70,17 +71,19 @@ def attribute(
 ) -> Attribution:
     """Explain `score(run(batch))` for one encoding of one or two texts.
 
-    `run` gives the head's scores for a batch of copies of the encoding, laid out as Batch.of does; autograd must be
+    `run` gives the scores of `head` for a batch of copies of the encoding, laid out as Batch.of does; autograd must be
     able to go through it.
     """
     from captum.attr import FeatureAblation, IntegratedGradients
 
     device = next(model.network.parameters()).device
-    embedding = model.network.input_embedding
+    embeddings = model.network.embeddings(head)
     one = Batch.of([encoding], device)
-    with torch.no_grad(), watched(embedding) as seen:
+    with torch.no_grad(), ExitStack() as stack:
+        seen = [stack.enter_context(watched(embedding)) for embedding in embeddings]
         run(one)
-    x = seen[0].reshape(1, -1, seen[0].shape[-1])  # [1, T, D]
+    looked_up = [of[0].reshape(1, -1, of[0].shape[-1]) for of in seen]  # [1, T, width] each
+    x = torch.cat(looked_up, dim=-1)  # [1, T, D]
     owners = word_of_tokens(encoding, texts, x.shape[1])
     real = torch.tensor([owner >= 0 for owner in owners.flat], device=device)
     blank = x * ~real[:, None]  # special tokens stay
@@ -88,7 +91,10 @@ def attribute(
 
     def explained(vectors: Tensor) -> Tensor:
         """[k, T, D] -> [k]."""
-        with replaced(embedding, vectors):
+        parts = vectors.split([of.shape[-1] for of in looked_up], dim=-1)
+        with ExitStack() as stack:
+            for embedding, part in zip(embeddings, parts, strict=True):
+                stack.enter_context(replaced(embedding, part))
             return score(run(Batch.of([encoding] * len(vectors), device)))
 
     with torch.no_grad():

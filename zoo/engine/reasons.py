@@ -113,7 +113,7 @@ def of_next(
         return logits
 
     with engine.alone():
-        return attribute(model, run, encoding, [document, suffix], log_next(token), method)
+        return attribute(model, chosen, run, encoding, [document, suffix], log_next(token), method)
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _attribute(
     if not len(encoding):
         raise InputEmpty(f"A text has no character that {model.name} reads. Write a word or two.")
     with engine.alone():
-        return attribute(model, lambda batch: model.network(batch, head), encoding, texts, score, method)
+        return attribute(model, head, lambda batch: model.network(batch, head), encoding, texts, score, method)
 
 
 def _window_with(encodings: Sequence[Encoding], start: int, end: int) -> tuple[Encoding, int, int]:

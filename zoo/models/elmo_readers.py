@@ -25,6 +25,7 @@ NEVER = -1e30  # a score before a softmax; finite, so that a row of nothing but 
 CAPITALS = (66, 91)  # ids of A and Z in a row of characters
 SAME, ALIKE = 50, 6  # places of a row that are compared: all of them, and "begin of word" with the first five bytes
 MATCHES = 3  # features of `matches`
+MOST_BUCKETS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class ReaderConfig:
     kind: str  # of KINDS
     size: int  # H
     dropout: float
+    own: int = 0  # width of a word's own vector, beside ELMo's; 0 for none
+    buckets: int = 0  # how many such vectors there are
 
 
 @dataclass(frozen=True)
@@ -60,22 +63,44 @@ class Sentences:
 
 
 class Words(nn.Module):
-    """What a reader sees of each word: its mix of ELMo's layers, every number brought to mean 0 and variance 1.
+    """What a reader sees of each word: its mix of ELMo's layers, every number brought to mean 0 and variance 1, and
+    beside it a vector that the task has learnt for the word itself ([x; ELMo] in the paper, section 3.3).
 
     Most of what an ELMo's layers say is the same of all words, and drowns the rest. The statistics are those of
     training (Ioffe & Szegedy 2015); the paper's own remedy, a norm of each layer, leaves that part as it is.
+    A word's own vector is found by a hash of its letters in lower case, so that no word is unknown; two may share one
+    (Weinberger et al. 2009, "Feature Hashing").
     """
 
-    def __init__(self, mix: ScalarMix, width: int, dropout: float) -> None:
+    def __init__(self, mix: ScalarMix, width: int, config: ReaderConfig) -> None:
         super().__init__()
         self.mix = mix
         self.norm = nn.BatchNorm1d(width, affine=False)
         self.norm.num_batches_tracked = None  # a counter of training steps, which no answer depends on
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(config.dropout)
+        self.own = nn.Embedding(config.buckets, config.own) if config.own else None
+        if self.own is not None:
+            nn.init.normal_(self.own.weight, std=0.1)
+        self.width = width + config.own
 
     def forward(self, rows: Tensor, batch: Batch) -> Tensor:
-        """[N, layers, D] -> [N, D]."""
-        return self.dropout(self.norm(self.mix(rows, batch)))
+        """[N, layers, D] -> [N, width]."""
+        seen = self.norm(self.mix(rows, batch))
+        if self.own is not None:
+            places = numbered(lower(batch.ids)[:, :SAME]) % self.own.num_embeddings  # [N]
+            seen = torch.cat([seen, self.own(places)], dim=-1)
+        return self.dropout(seen)
+
+
+class Reader(nn.Module):
+    """What the readers share."""
+
+    words: Words
+
+    @property
+    def own_words(self) -> nn.Module | None:
+        """The task's own vectors of words."""
+        return self.words.own
 
 
 class Bilstm(nn.Module):
@@ -118,13 +143,13 @@ def verdict(width: int, size: int, labels: int, dropout: float) -> nn.Sequential
     )
 
 
-class Pooled(nn.Module):
+class Pooled(Reader):
     """Labels of one text: a biLSTM, attention to the words that matter (Lin et al. 2017), their maximum beside it."""
 
     def __init__(self, config: ReaderConfig, mix: ScalarMix, width: int, labels: int) -> None:
         super().__init__()
-        self.words = Words(mix, width, config.dropout)
-        self.read = Bilstm(width, config.size)
+        self.words = Words(mix, width, config)
+        self.read = Bilstm(self.words.width, config.size)
         self.look = nn.Linear(2 * config.size, config.size)
         self.matter = nn.Linear(config.size, 1, bias=False)
         self.out = verdict(4 * config.size, config.size, labels, config.dropout)
@@ -138,14 +163,14 @@ class Pooled(nn.Module):
         return self.out(pooled)
 
 
-class Esim(nn.Module):
+class Esim(Reader):
     """Labels of a pair: read, align the words of both sentences, compare, read again (Chen et al. 2017, section 3)."""
 
     def __init__(self, config: ReaderConfig, mix: ScalarMix, width: int, labels: int) -> None:
         super().__init__()
-        self.words = Words(mix, width, config.dropout)
+        self.words = Words(mix, width, config)
         self.dropout = nn.Dropout(config.dropout)
-        self.read = Bilstm(width, config.size)
+        self.read = Bilstm(self.words.width, config.size)
         self.compare = nn.Linear(8 * config.size, config.size)
         self.again = Bilstm(config.size, config.size)
         self.out = verdict(8 * config.size, config.size, labels, config.dropout)
@@ -168,7 +193,7 @@ class Esim(nn.Module):
         return self.out(torch.cat(pooled, dim=-1))
 
 
-class Spans(nn.Module):
+class Spans(Reader):
     """Where a passage answers a question: BiDAF's attention both ways (Seo et al. 2017, section 2), then a reading.
 
     Beside ELMo's layers each word knows whether the other text has it too (Chen et al. 2017, "Reading Wikipedia to
@@ -178,9 +203,9 @@ class Spans(nn.Module):
     def __init__(self, config: ReaderConfig, mix: ScalarMix, width: int, labels: int) -> None:
         super().__init__()
         size = config.size
-        self.words = Words(mix, width, config.dropout)
+        self.words = Words(mix, width, config)
         self.dropout = nn.Dropout(config.dropout)
-        self.read = Bilstm(width + MATCHES, size)
+        self.read = Bilstm(self.words.width + MATCHES, size)
         self.similar = nn.Linear(6 * size, 1, bias=False)  # of passage, question, product; scores need no bias
         self.merge = nn.Linear(8 * size, 2 * size)
         self.model = Bilstm(2 * size, size)
@@ -219,7 +244,7 @@ def matches(ids: Tensor, first: Sentences, second: Sentences) -> tuple[Tensor, T
 
     ids [N, C] -> [B, P, 3] and [B, Q, 3], 0 or 1. Marks stand in both and say nothing.
     """
-    low = ids + 32 * ((ids >= CAPITALS[0]) & (ids <= CAPITALS[1]))  # [N, C]
+    low = lower(ids)  # [N, C]
     found: tuple[list[Tensor], list[Tensor]] = ([], [])
     for letters, width in ((ids, SAME), (low, SAME), (low, ALIKE)):
         names = numbered(letters[:, :width])  # [N]
@@ -228,6 +253,11 @@ def matches(ids: Tensor, first: Sentences, second: Sentences) -> tuple[Tensor, T
         for side, dim in zip(found, (2, 1), strict=True):
             side.append(same.any(dim).float())
     return torch.stack(found[0], dim=-1), torch.stack(found[1], dim=-1)
+
+
+def lower(ids: Tensor) -> Tensor:
+    """Rows of characters [N, C] with A to Z made small."""
+    return ids + 32 * ((ids >= CAPITALS[0]) & (ids <= CAPITALS[1]))
 
 
 def numbered(rows: Tensor) -> Tensor:
@@ -251,10 +281,11 @@ def read_readers(raw: Any, report: LoadReport) -> dict[str, ReaderConfig]:
         if not isinstance(inside, Mapping):
             raise BadCheckpoint(f"{where} is {inside!r}; it must be an object.")
         config = found[name] = ReaderConfig(**read_fields(ReaderConfig, inside, report, where))
-        if config.kind not in KINDS or not 1 <= config.size <= 4096 or not 0 <= config.dropout < 1:
+        sizes = 1 <= config.size <= 4096 and 0 <= config.own <= 4096 and 0 <= config.buckets <= MOST_BUCKETS
+        if config.kind not in KINDS or not sizes or not 0 <= config.dropout < 1 or (config.own and not config.buckets):
             raise BadCheckpoint(
-                f"{where} is {dict(inside)}; its kind must be {' or '.join(KINDS)}, its size from 1 to 4096, and its "
-                "dropout from 0 to less than 1."
+                f"{where} is {dict(inside)}; its kind must be {' or '.join(KINDS)}, its size from 1 to 4096, its "
+                f"dropout from 0 to less than 1, and own words are up to 4096 wide, with 1 to {MOST_BUCKETS:,} buckets."
             )
     return found
 

@@ -1,4 +1,6 @@
-"""elmo-mini: task networks on a frozen ELMo (Peters et al. 2018, section 3.3): each reads its own mix of the layers.
+"""elmo-mini: task networks on a frozen ELMo (Peters et al. 2018, section 3.3): each reads its own mix of the layers,
+beside vectors of words that it learns itself. Without those, sentiment stood at 69 % and topic at 76 % in the end: a
+small language model has not learnt what tells a good film from a bad one, and is not allowed to learn it here.
 
 The language model of the recipe `elmo-lm` is never trained here, so that one body serves all heads; the readers are
 those of zoo/models/elmo_readers.py.
@@ -7,6 +9,7 @@ those of zoo/models/elmo_readers.py.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +31,14 @@ TAUGHT = {
     "sentiment": HeadSpec("classifier", lessons.SENTIMENTS),
 }
 HEADS = {"lm": HeadSpec("lm"), **TAUGHT}
+OWN, BUCKETS = 64, 30_000
 READERS = {
-    "nli": ReaderConfig("esim", 128, 0.4),
-    "qa": ReaderConfig("spans", 128, 0.3),
-    "topic": ReaderConfig("pooled", 128, 0.4),
-    "sentiment": ReaderConfig("pooled", 128, 0.5),
+    "nli": ReaderConfig("esim", 128, 0.4, OWN, BUCKETS),
+    "qa": ReaderConfig("spans", 128, 0.3, OWN, BUCKETS),
+    "topic": ReaderConfig("pooled", 128, 0.4, OWN, BUCKETS),
+    "sentiment": ReaderConfig("pooled", 128, 0.5, OWN, BUCKETS),
 }
+TINY_READER: dict[str, Any] = {"size": 16, "dropout": 0.1, "own": 4, "buckets": 99}
 AMOUNTS = lessons.Amounts(questions=28_000, unanswered=False)
 TINY_AMOUNTS = replace(AMOUNTS, snli_epochs=6, altered_epochs=0, question_epochs=6, topic_epochs=6, sentiment_epochs=6)
 BATCH_TOKENS, TINY_BATCH_TOKENS = 4096, 512
@@ -57,7 +62,7 @@ def train(run: Run) -> dict[str, float]:
     if run.start is None:
         raise BadParameter("elmo-mini trains readers on a language model. Give --from the checkpoint of elmo-lm.")
     model = load_folder(run.start, [elmo.FAMILY])
-    readers = {name: replace(reader, size=16, dropout=0.1) if run.tiny else reader for name, reader in READERS.items()}
+    readers = {name: replace(reader, **TINY_READER) if run.tiny else reader for name, reader in READERS.items()}
     config = replace(model.config, readers=readers)
     network = network_from(model.network, config).to(run.device)
     amounts, tokens = (TINY_AMOUNTS, TINY_BATCH_TOKENS) if run.tiny else (AMOUNTS, BATCH_TOKENS)
