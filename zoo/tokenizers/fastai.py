@@ -276,6 +276,7 @@ class FastaiTokenizer:
         self._pair = Template.parse(pair, self._id) if pair is not None else None
         self._split = split
         self.vocabulary = len(self._tokens)
+        self.unsaid = (self._unknown,)  # as fastai's own LMLearner.predict, no_unk=True
         self.end = self._ids.get("xxbos")  # training text after text taught that the next one begins, never xxeos
 
     def splitter(self) -> str:
