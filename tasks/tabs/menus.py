@@ -28,15 +28,19 @@ LONG = 8  # choices from which on a menu can be searched by typing
 def menu(task: str) -> list[tuple[str, str]]:
     """(label, value) of every way to answer a task: a model, or `model#head` where a model has several heads for it.
 
-    Those that ship with the project come first, then the user's own, then family by family.
+    Those that ship with the project come first, the one that does the task best in front, then the user's own, then
+    family by family.
     """
     return [(_label(row, task, head), choice(row, task, head)) for row in rows(task) for head in row.tasks[task]]
 
 
 def rows(task: str) -> list[Checkpoint]:
-    """The checkpoints that answer a task in the order of its menu."""
+    """The checkpoints that answer a task in the order of its menu; what ships with the project is in the order of the
+    catalog."""
     place = {family.name: i for i, family in enumerate(catalog.FAMILIES)}
-    return sorted(catalog.by_task(task), key=lambda row: (not row.embedded, row.own, place[row.family]))
+    return sorted(
+        catalog.by_task(task), key=lambda row: (not row.embedded, row.own, 0 if row.embedded else place[row.family])
+    )
 
 
 def choice(row: Checkpoint, task: str, head: str) -> str:

@@ -80,8 +80,10 @@ def test_the_menu_starts_with_an_embedded_model_and_each_value_means_one(task):
 def test_the_menu_goes_family_by_family_behind_what_is_ready(task, monkeypatch):
     monkeypatch.setattr(catalog, "CHECKPOINTS", catalog.CHECKPOINTS[::-1])
     order = [family.name for family in catalog.FAMILIES]
-    places = [(not row.embedded, order.index(row.family)) for row in rows(task)]
+    places = [(not row.embedded, 0 if row.embedded else order.index(row.family)) for row in rows(task)]
     assert places == sorted(places)
+    ready = [row for row in catalog.by_task(task) if row.embedded]
+    assert rows(task)[: len(ready)] == ready
     assert {row.name for row in rows(task)} == {row.name for row in catalog.by_task(task)}
     for label, value in menu(task):
         row = catalog.get(chosen(task, value)[0])

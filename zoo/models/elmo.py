@@ -340,10 +340,5 @@ FAMILY = Family(
     new_state=new_state,
     vocabulary=lambda config: config.qa.vocab_size if config.qa else config.vocab_size or config.n_characters,
     layouts=LAYOUTS,
-    cannot={
-        "summarize": "The files on the Hub leave out the layer that names the next word. Where its softmax file is put "
-        "beside them, ELMo goes on with a text word by word.",
-        "classify": "ELMo only describes words. No model that classifies texts with it was published on the Hub.",
-    },
     about="Reads words by their letters, with one LSTM in each direction, trained to guess the next word of news.",
 )

@@ -255,9 +255,5 @@ FAMILY = Family(
     longest=lambda config: LONGEST,
     new_state=new_state,
     layouts=LAYOUTS,
-    cannot={
-        "nli": "ULMFiT reads one text at a time; it was never trained on pairs.",
-        "qa": "ULMFiT gives one answer for a whole text; it has no part that points at a place in it.",
-    },
     about="Three LSTM layers that read word by word; pre-trained on Wikipedia, then fine-tuned on the texts at hand.",
 )
