@@ -128,7 +128,7 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
         parameters=18_810_939,
         megabytes=20,
         licence="non-commercial (AG News is among its data)",
-        about="Two layers each way over letters, trained here from scratch; one small network a task reads them, frozen.",
+        about="Two layers each way over letters, trained here from scratch; a small network a task reads them, frozen.",
         embedded=True,
     ),
     # BERT: base models

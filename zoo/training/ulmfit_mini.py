@@ -52,7 +52,7 @@ PAPERS_FALLING = 2.6  # section 3.2
 CUT, RATIO = 0.1, 32  # of slanted triangular rates: the paper's
 UNFREEZE_EVERY = 0.04  # of the steps of stage 3
 SAMPLE = 512  # examples of a task that settle the norms of its head
-LEAST_VARIANCE = 1e-2  # what hardly varies is not blown up: states of an LSTM lie between -1 and 1
+LEAST_VARIANCE, TINY_VARIANCE = 1e-2, 1e-4  # what hardly varies is not blown up: states of an LSTM lie between -1 and 1
 BATCH_TOKENS, TINY_BATCH_TOKENS = 2048, 256
 LM_EVERY = 8  # batches of stage 3
 LM_WEIGHT = 0.5
@@ -135,7 +135,9 @@ def adapt(run: Run, network: Network, size: Size, tasks: np.ndarray, general: np
 
 
 @torch.no_grad()
-def settle(network: Network, taught: Sequence[Lesson], seed: int) -> list[nn.BatchNorm1d]:
+def settle(
+    network: Network, taught: Sequence[Lesson], seed: int, least: float = LEAST_VARIANCE
+) -> list[nn.BatchNorm1d]:
     """Give every batch norm the statistics of a fair sample of its task, and return them: they keep these.
 
     Those of the batches of training would be of texts of one length each.
@@ -152,7 +154,7 @@ def settle(network: Network, taught: Sequence[Lesson], seed: int) -> list[nn.Bat
             rows = torch.cat(seen)  # [SAMPLE, D]; of a higher norm as the lower ones, settled before, make them
             assert norm.running_mean is not None and norm.running_var is not None
             norm.running_mean.copy_(rows.mean(0))
-            norm.running_var.copy_(rows.var(0).clamp(min=LEAST_VARIANCE))
+            norm.running_var.copy_(rows.var(0).clamp(min=least))
             found.append(norm)
     return found
 
@@ -194,7 +196,7 @@ def train(run: Run) -> dict[str, float]:
         rows = awd.read(awd.body_of(network), ids, None, lm_share)[1]
         return LM_WEIGHT * size.softmax.loss(awd.decoder_of(network), rows.flatten(0, 1), targets.reshape(-1))
 
-    norms = settle(network, taught, run.seed)
+    norms = settle(network, taught, run.seed, TINY_VARIANCE if run.tiny else LEAST_VARIANCE)
 
     def loss_of(step: int) -> tuple[Tensor, str, int]:
         for norm in norms:  # a batch holds texts of one length, and so is no fair sample
