@@ -54,7 +54,7 @@ def test_all_forward_passes_wait_in_one_line_and_batches_in_their_own(demo):
     views = {"models_graph", "models_board", "models_parity"}
     models = {"models_pick", "models_unload", "models_show", "models_loaded", "models_open", "models_try"}
     batches = {"batch_task", "batch_example", "batch_look", "batch_look_task", "batch_look_example"}
-    compared = {"compare_task", "compare_preset", "compare_vote"}
+    compared = {"compare_task", "compare_preset", "compare_vote", "compare_share"}
     examples = {f"{task}_example" for task in TASKS}
     assert set(light) == models | views | batches | compared | examples | {"open_tab"} | stops
     assert demo._queue.max_size == 32
