@@ -207,7 +207,8 @@ def test_a_teacher_labels_rows_and_unlabelled_texts_and_goes_on_after_a_kill(
         assert all(row["probabilities"].keys() == set(labels) for row in rows[head])
         assert all(abs(sum(row["probabilities"].values()) - 1) < 1e-3 for row in rows[head])
     said = zoo.Engine().classify(str(teacher), "topic", [(finetune.titled_text(rows["topic"][0]), None)])[0]
-    assert list(rows["topic"][0]["probabilities"].values()) == pytest.approx(said.probabilities, abs=3e-3)  # computed in bf16 where that is faster
+    told = list(rows["topic"][0]["probabilities"].values())
+    assert told == pytest.approx(said.probabilities, abs=3e-3)  # computed in bf16 where that is faster
     unlabelled = [row for row in rows["nli"] if "label" not in row]
     together = {(row["premise"], row["hypothesis"]) for row in rows["nli"] if "label" in row}
     assert len(unlabelled) == 40
