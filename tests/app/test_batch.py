@@ -81,18 +81,19 @@ def saved(panel: Any, kind: str, folder: Path) -> Path:
 def test_the_first_example_runs_at_one_press_and_both_files_hold_it(panel, tmp_path):
     expect(panel.locator(FOUND)).to_contain_text("8 rows, reads text, right answers in label.")
     run(panel)
-    expect(panel.locator(OUTPUT)).to_contain_text("1 model answered 8 rows.")
+    expect(panel.locator(OUTPUT)).to_contain_text("2 models answered 8 rows.")
     expect(panel.locator(OUTPUT)).to_contain_text("bert-mini#sentiment850.0")  # all are negative to the fake
     expect(panel.locator(f"{TABLE} tbody tr")).to_have_count(8)
-    expect(panel.locator(f"{TABLE} .mz-wrong")).to_have_count(4)
+    expect(panel.locator(f"{TABLE} .mz-wrong")).to_have_count(2 * 4)
     expect(panel.locator("#batch-stop")).to_be_disabled()
     lines = saved(panel, "jsonl", tmp_path).read_text("utf-8").splitlines()
     assert json.loads(lines[0]) == {
         "text": "I laughed from the first scene to the last.", "label": "positive",
         "bert-mini#sentiment answer": "negative", "bert-mini#sentiment probability": 0.9,
+        "ulmfit-mini#sentiment answer": "negative", "ulmfit-mini#sentiment probability": 0.9,
     }  # fmt: skip
     with saved(panel, "csv", tmp_path).open(encoding="utf-8-sig", newline="") as file:
-        assert [len(row) for row in csv.reader(file)] == [4] * 9
+        assert [len(row) for row in csv.reader(file)] == [6] * 9
 
 
 @pytest.mark.parametrize("name", [name for name in tab.ORDER if name != "classify"])
@@ -101,8 +102,8 @@ def test_a_task_brings_its_example_and_models(panel, name):
     expect(panel.locator("#batch-text textarea")).to_have_value(SAMPLES[name])
     expect(panel.locator(FOUND)).to_contain_text("8 rows")
     run(panel)
-    expect(panel.locator(OUTPUT)).to_contain_text("1 model answered 8 rows.")
-    expect(panel.locator(f"{OUTPUT} .mz-measures tbody tr")).to_have_count(1)
+    expect(panel.locator(OUTPUT)).to_contain_text("2 models answered 8 rows.")
+    expect(panel.locator(f"{OUTPUT} .mz-measures tbody tr")).to_have_count(2)
     expect(panel.locator(f"{TABLE} tbody tr")).to_have_count(8)
 
 
