@@ -48,7 +48,7 @@ def vote(event: gr.EventData, seen: tuple[str, tuple[str, ...]] | None) -> tuple
 
 
 def _standings(task: str, models: Sequence[str], winner: str, ranked: Sequence[votes.Strength]) -> str:
-    names = "; ".join(f"Model {letter} was {name}" for letter, name in zip(LETTERS, models, strict=False))
+    names = "; ".join(f"Model {letter} was {name}" for letter, name in zip(LETTERS[: len(models)], models, strict=True))
     chosen = {votes.ALIKE: "all alike", votes.NONE: "none"}.get(winner, winner)
     rows = "".join(
         f"<tr><td>{views.esc(one.model)}</td><td>{one.mean:+.2f}</td><td>{one.low:+.2f} to {one.high:+.2f}</td>"
