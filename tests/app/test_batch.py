@@ -235,7 +235,7 @@ def test_code_in_cells_headers_and_names_is_only_text(visitor, panel, url):
     expect(panel.page.get_by_role("option", name="[U+202E]").first).to_be_visible()
     panel.page.keyboard.press("Escape")
     run(panel)
-    expect(panel.locator(OUTPUT)).to_contain_text("1 model answered 7 rows.")
+    expect(panel.locator(OUTPUT)).to_contain_text("2 models answered 7 rows.")
     shown = panel.locator(TABLE).inner_text()
     for one in HOSTILE:
         assert f"HOSTILE {one}" in shown and f"{one} [U+202E]gpj.exe" in shown

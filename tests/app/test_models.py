@@ -168,8 +168,8 @@ def test_filters_leave_what_fits_all_of_them(visitor, url):
 
 
 def test_loading_and_unloading_keep_the_memory_true(visitor, url, engine):
-    engine.unload("gpt-mini")
-    engine.unload("bert-mini")
+    for name, _ in engine.loaded():
+        engine.unload(name)
     listed = view(visitor, url, "list")
     listed.get_by_label("Find").fill("gpt-mini")
     listed.get_by_role("button", name="gpt-mini", exact=True).click()
