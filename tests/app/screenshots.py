@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 SIZES = {"desktop": (1280, 800), "phone": (360, 740)}
-TABS = ("Entail", "Answer", "Classify", "Summarize", "Batch", "Models")
+TABS = ("Entail", "Answer", "Classify", "Summarize", "Compare", "Tokens", "Batch", "Models")
 
 
 def main() -> None:

@@ -346,7 +346,7 @@ def test_the_fine_tuned_checkpoint_answers_every_task(tuned: Path) -> None:
 
 
 def test_fine_tuning_learns_and_keeps_the_language_model(pretrained: Path, tuned: Path) -> None:
-    kept = losses(tuned, "tldr held-out loss")[-1]
+    kept = losses(tuned, "text held-out loss")[-1]
     assert kept < losses(pretrained, "tldr onward held-out loss")[-1] + 0.3
     assert losses(tuned, "qa")[-1] < losses(tuned, "qa")[0]
 
@@ -354,3 +354,26 @@ def test_fine_tuning_learns_and_keeps_the_language_model(pretrained: Path, tuned
 def test_fine_tuning_asks_for_a_checkpoint(data: Path, tmp_path: Path) -> None:
     with pytest.raises(BadParameter, match="--from"):
         xlnet_mini.train(Run(data, tmp_path))
+
+
+def test_the_tokens_of_tasks_start_from_ones_that_were_learnt(
+    data: Path, pretrained: Path, tuned: Path, tmp_path: Path
+) -> None:
+    """Only where the tasks are new: a run that goes on with its own checkpoint keeps what it has."""
+    for start, new in ((pretrained, True), (tuned, False)):
+        run = Run(data, tmp_path, tiny=True, start=start / "checkpoint-float32")
+        tokenizer, config, network = xlnet_mini.begin(run, xlnet_mini.TINY)
+        body = zoo.load(start / "checkpoint-float32").network.body
+        ids = {tokenizer.token(index): index for index in range(tokenizer.vocabulary)}
+        begun, before = network.get_parameter("body.word.weight"), body.get_parameter("word.weight")
+        assert torch.equal(begun[ids["<cls>"]], body.get_parameter("masked") if new else before[ids["<cls>"]])
+        assert torch.equal(begun[ids["<sep>"]], before[ids["<eod>" if new else "<sep>"]])
+        assert torch.equal(begun[10:], before[10:]) and config.span_reader == xlnet_mini.TINY.reader
+
+
+def test_a_reader_of_another_width_is_begun_anew(data: Path, tuned: Path, tmp_path: Path) -> None:
+    run = Run(data, tmp_path, tiny=True, start=tuned / "checkpoint-float32")
+    wider = xlnet_mini.begin(run, replace(xlnet_mini.TINY, reader=24)).network
+    before = zoo.load(tuned / "checkpoint-float32").network
+    assert wider.get_parameter("heads.qa.ask.weight").shape[1] == 48
+    assert torch.equal(wider.get_parameter("heads.lm.bias"), before.get_parameter("heads.lm.bias"))

@@ -21,7 +21,7 @@ from zoo.layers.attention import CausalAttention, KeyValues
 from zoo.layers.blocks import FeedForward, PreNormBlock
 from zoo.layers.pooling import last_token
 from zoo.models.gpt import CLASSIFY, DELIMITER, START
-from zoo.models.gpt2_heads import ReadingSpan
+from zoo.models.reading import ReadingSpan
 from zoo.tokenizers.subword import byte_level_bpe, has_wordpiece, wordpiece
 from zoo.weights.keymap import Alias, Drop, KeyTable, LoadReport, Rename, Rule, transpose
 from zoo.weights.layout import Opened

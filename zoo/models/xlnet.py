@@ -25,6 +25,7 @@ from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.blocks import FeedForward, PostNormBlock
 from zoo.layers.pooling import last_token
 from zoo.layers.relative import Memory, RelativeAttention, View, distances
+from zoo.models.reading import ReadingSpan
 from zoo.models.xlnet_heads import BeamSpan, NextToken
 from zoo.tokenizers.sentencepiece import sentencepiece
 from zoo.weights.keymap import Alias, KeyTable, LoadReport, Rename, Rule
@@ -60,6 +61,7 @@ class XlnetConfig:
     end_n_top: int = 5
     tie_word_embeddings: bool = True
     continue_type: str = "bi"  # not in published files; "uni": no token looks ahead while a text is continued
+    span_reader: int = 0  # of this project's checkpoints: width of the span head's reader; 0 is a linear map
 
     @property
     def head_size(self) -> int:
@@ -74,6 +76,7 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> XlnetConfig:
     """
     if "n_token" in raw and "vocab_size" not in raw:  # files of 2019
         raw = {**raw, "vocab_size": raw["n_token"]}
+    raw = {"span_reader": 0, **raw}  # no published file has it, and its report need not say so
     require(
         raw,
         "XLNet",
@@ -288,6 +291,8 @@ def build(config: XlnetConfig, heads: Mapping[str, HeadSpec]) -> Network:
             return Classifier(Pooler(last_token, width), width, columns, dropout=drop)
         if spec.kind == "span" and spec.beams:
             return BeamSpan(width, spec.beams, config.layer_norm_eps)
+        if spec.kind == "span" and config.span_reader:
+            return ReadingSpan(body.word, config.span_reader)
         assert spec.kind in ("tokens", "span"), f"XLNet has no {spec.kind} head"
         return RowScores(width, len(spec.labels) if spec.kind == "tokens" else 2)
 

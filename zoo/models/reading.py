@@ -1,10 +1,11 @@
-"""The span head of this project's own GPT-2 checkpoints.
+"""The span head of this project's own GPT-2 and XLNet checkpoints.
 
 When a causal body writes the row of a token it has not seen what follows, so a linear map on rows cannot know where an
-answer begins. Here the rows are read once more from both ends, beside what DrQA gave its reader (Chen et al. 2017,
-section 3.2): whether the token occurs in the question, and the words of the question that are most like it.
+answer begins; and a small body that learnt from little text has not learnt to compare a passage with a question. Here
+the rows are read once more from both ends, beside what DrQA gave its reader (Chen et al. 2017, section 3.2): whether
+the token occurs in the question, and the words of the question that are most like it.
 
-B texts, N rows, T tokens of the longest text, Q of the longest question, D width, I width of the reader.
+B texts, N rows, T tokens of the longest text, Q up to the end of the last question, D width, I width of the reader.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class ReadingSpan(nn.Module):
     def _compared(self, ids: Tensor, asked: Tensor) -> Tensor:
         """Ids and whether they are of the question, [B, T] -> the question's words most like each, and whether it is
         one of them: [B, T, D + 1]."""
-        reach = int(asked.any(0).sum()) + int(asked.any(0).int().argmax())  # Q: the question is one run of tokens
+        places = asked.any(0).nonzero()  # none where the question has no pieces
+        reach = int(places.max()) + 1 if len(places) else 0  # Q: no token of a question lies behind
         asked = asked[:, None, :reach]  # [B, 1, Q]
         same = ((ids[:, :, None] == ids[:, None, :reach]) & asked).any(2, keepdim=True)  # [B, T, 1]
         words = self.embedding(ids)  # [B, T, D]
