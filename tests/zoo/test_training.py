@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import lzma
 import os
 import signal
 import subprocess
@@ -24,7 +25,8 @@ from tests.zoo import kill_case
 from zoo.contracts import Batch, HeadSpec
 from zoo.errors import BadParameter
 from zoo.models import bert
-from zoo.training import export, finetune, lessons, loop, text
+from zoo.rows import read_rows
+from zoo.training import export, finetune, gpt_lm, heldout, lessons, loop, text
 from zoo.training.finetune import Example, Lesson
 from zoo.training.lessons import in_training_half, without
 from zoo.weights.layout import Opened
@@ -265,6 +267,34 @@ def test_leads_are_the_first_sentence_of_the_article() -> None:
     assert made.summary == "Anne Smith (1900-1980) was a U.S. painter."
     assert made.document.startswith("Her work")
     assert text.lead_of("Too short.\n\nBody.") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("Rome () is old.", "Rome is old."),
+        ("Rome (, , ) is old.", "Rome is old."),
+        ("He (; 7 October 1900\xa0– 23 May 1945) led.", "He (7 October 1900\xa0– 23 May 1945) led."),
+        ('It (, , "Sea of Helle"; , ) is wide.', 'It ("Sea of Helle") is wide.'),
+        ("A list (one, two; three) stays (f(x) too), and so do 3 ( 4 ).", None),
+    ],
+)
+def test_what_is_left_of_a_sound_is_taken_out(given: str, wanted: str | None) -> None:
+    assert text.mended(given) == (wanted or given)
+
+
+def test_holes_are_mended_in_all_that_is_read_but_in_no_figure(tmp_path: Path) -> None:
+    """The held-out shard is scored as it is: a figure of today and one of before are of the same text."""
+    data = tiny_data.write(tmp_path / "data")
+    for shard in ("00", "07"):
+        path = data / f"lm/enwiki2018_{shard}.jsonl.xz"
+        rows = [row | {"text": row["text"].replace(" was a ", " (; , ) was a ", 1)} for row in read_rows(path)]
+        with lzma.open(path, "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    assert not any("(;" in document for document in text.reading(data, [data / "lm/enwiki2018_00.jsonl.xz"]))
+    assert not any("(;" in pair.document + pair.summary for pair in gpt_lm.summaries(data))
+    heldout.write(data, tmp_path / "heldout")
+    assert any("(; , )" in row["text"] for row in read_rows(tmp_path / "heldout/wikipedia_text.jsonl"))
 
 
 def test_tldr_sequences_keep_every_summary_whole_after_its_prompt(tmp_path: Path) -> None:

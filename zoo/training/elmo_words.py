@@ -156,9 +156,10 @@ def _pages(document: str) -> Iterator[str]:
 def _summarized(data: Path, chance: random.Random, most: int) -> Iterator[list[str]]:
     """Documents, each cut somewhere, with the prompt and the summary: papers, then articles with their lead."""
     papers = read_rows(data / "summarization" / "scitldr_a_train.jsonl.gz")
+    articles = map(text.mended, text.texts(text.shards(data, "enwiki2018_*")))
     pairs = [
         *(Summarized(" ".join(row["source"]), target) for row in papers for target in row["target"][:2]),
-        *(pair for article in text.texts(text.shards(data, "enwiki2018_*")) if (pair := text.lead_of(article))),
+        *(pair for article in articles if (pair := text.lead_of(article))),
     ]
     chance.shuffle(pairs)
     for document, summary in islice(pairs, most // 50):

@@ -171,7 +171,7 @@ def summaries(data: Path) -> Iterator[Summarized]:
         for target in targets[:2]:
             yield Summarized(" ".join(row["source"]), target)
     for article in text.texts(text.shards(data, "enwiki2018_*")):
-        pair = text.lead_of(article)
+        pair = text.lead_of(text.mended(article))
         if pair:
             yield pair
 

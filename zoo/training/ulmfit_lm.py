@@ -125,7 +125,7 @@ def documents(data: Path, size: Size) -> tuple[list[str], list[Summarized]]:
     share = size.characters * (1 - BOOKS_SHARE) / len(wiki)
     for shard in wiki:
         used = 0
-        for article in text.texts([shard]):
+        for article in map(text.mended, text.texts([shard])):
             if used < share:
                 plain.append(article if len(plain) % text.ONE_IN else text.spaced(article, "", common))
             elif used < share + size.summarized / len(wiki):
