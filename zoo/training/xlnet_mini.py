@@ -26,7 +26,7 @@ HEADS = {
     "topic": HeadSpec("classifier", lessons.TOPICS),
     "sentiment": HeadSpec("classifier", lessons.SENTIMENTS),
 }
-DROPOUT = 0.0  # but before the classifiers: with the paper's 0.1 everywhere so narrow a network learns nothing at first
+DROPOUT = 0.0  # but before the classifiers: with the paper's 0.1 everywhere sentiment was a guess for sixty batches
 CLASSIFIER_DROPOUT = 0.1
 LAYER_DECAY = 0.9  # of the rate from each layer to the one below; the paper's 0.75 is for 24 layers
 
