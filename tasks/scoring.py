@@ -149,7 +149,7 @@ def _compared(batch: Batch, first: str, second: str) -> Compared:
     spelled = [{label.lower() for label in batch.labels.get(name, ())} for name in (first, second)]
     if spelled[0] != spelled[1]:
         return Compared(first, second, unlike="They have different labels.")
-    both = [
+    both = [  # a batch that was stopped has fewer answers of the later model
         (index, one.text, other.text)
         for index, (one, other) in enumerate(zip(batch.answers[first], batch.answers[second], strict=False))
         if not one.error and not other.error

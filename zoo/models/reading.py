@@ -18,7 +18,7 @@ from zoo.contracts import Batch
 
 
 class ReadingSpan(nn.Module):
-    """Start and end scores of a question's answer in the passage behind it. The body stays causal."""
+    """Start and end scores of a question's answer in the passage before or behind it. The body stays as it is."""
 
     def __init__(self, embedding: nn.Embedding, inner: int, dropout: float = 0.2) -> None:
         super().__init__()
