@@ -57,7 +57,7 @@ def bert_model() -> Model:
 
 def gpt2_model() -> Model:
     tokenizer = words_alone("<cls>:0 A:0 <sep>:0!", "<cls>:0 A:0 <sep>:0 B:0 <end>:0!")
-    config = gpt2.Gpt2Config(tokenizer.vocabulary, 64, 16, 2, 2, eos_token_id=3, span_reader=8)
+    config = gpt2.Gpt2Config(tokenizer.vocabulary, 64, 16, 2, 2, eos_token_id=3, reader=8, pair_heads=("nli",))
     return _model(gpt2.FAMILY, config, tokenizer)
 
 

@@ -30,9 +30,7 @@ def load(source: str | Path, progress: bool = False) -> Model:
     )
 
 
-def locate(
-    source: str, progress: bool = False, refresh: bool = False
-) -> tuple[Fetched, catalog.Checkpoint | None]:
+def locate(source: str, progress: bool = False, refresh: bool = False) -> tuple[Fetched, catalog.Checkpoint | None]:
     """Where the files of `source` lie on this machine, fetched if need be, and its catalog row if it has one.
 
     `refresh` asks the Hub where a branch stands now, instead of going on with the commit fetched before.

@@ -39,7 +39,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 def network(tokenizer: Tokenizer, seed: int = 0) -> Network:
     """A network with all heads, tiny, whose parameters are large enough that every part counts."""
     torch.manual_seed(seed)
-    config = replace(gpt_lm.TINY.config, vocab_size=tokenizer.vocabulary, span_reader=8)
+    config = replace(gpt_lm.TINY.config, vocab_size=tokenizer.vocabulary, reader=8)
     made = gpt2.build(config, gpt_mini.HEADS)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -72,7 +72,7 @@ def test_published_gpt2_keeps_its_inputs_and_its_span_head(tmp_path: Path) -> No
     model = zoo.load(minis.gpt2_checkpoint(tmp_path))
     a, b = model.tokenizer.pieces("the cat"), model.tokenizer.pieces("sat")
     assert model.tokenizer.assemble(a, b).ids == a.ids + b.ids
-    assert model.config.span_reader == 0
+    assert model.config.reader == 0
     made = gpt2.build(model.config, {"span": HeadSpec("span")})
     assert {n for n, _ in made.heads.named_parameters()} == {"span.out.weight", "span.out.bias"}
 

@@ -1,4 +1,4 @@
-"""The reader on top of bodies that cannot point at an answer by themselves: it reads a text alone as beside others."""
+"""The readers on top of small bodies, of spans and of pairs: they read a text alone as beside others."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import torch
 
 from tests import nets
 from zoo.contracts import Batch, Encoding
+from zoo.errors import BadCheckpoint
 from zoo.family import Model
-from zoo.models import xlnet
+from zoo.models import gpt2, xlnet
+from zoo.models.reading import ReadingPair
+from zoo.weights.keymap import LoadReport
 
 
 def reader(family: str) -> Model:
-    """A random model with a reader for its answers; GPT-2's question stands before the passage, XLNet's behind it."""
+    """A random model whose heads read; GPT-2's question stands before the passage, XLNet's behind it."""
     model = nets.FAMILIES[family]()
     if family == "gpt2":
         return model
     torch.manual_seed(0)
-    config = replace(model.config, span_reader=8)
+    config = replace(model.config, reader=8, pair_heads=("nli",))
     return replace(model, config=config, network=xlnet.build(config, model.heads).eval())
 
 
@@ -58,3 +61,67 @@ def test_only_the_passage_and_the_last_token_can_be_an_answer_and_the_question_m
         assert (found[:, 0] > lowest).tolist() == possible
     inside = [found[[source == 1 for source in e.sources]] for e, found in zip((one, other), scores, strict=True)]
     assert not torch.allclose(*inside, atol=1e-3)
+
+
+PAIRS = [
+    ("the dog is asleep .", "the dog is not asleep ."),
+    ("the cat sat on the mat . " * 5, "the cat sat"),
+    ("is", ""),
+    ("the dog is on a mat .", "where is the cat ? " * 3),
+]
+
+
+def pair(model: Model, one: str, other: str = "") -> Encoding:
+    return model.tokenizer.assemble(model.tokenizer.pieces(one), model.tokenizer.pieces(other))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "xlnet"])
+@torch.inference_mode()
+def test_a_pair_is_judged_alike_alone_and_beside_longer_and_shorter_ones(family: str) -> None:
+    model = reader(family)
+    assert isinstance(model.network.heads["nli"], ReadingPair)
+    together = model.network(Batch.of([pair(model, *texts) for texts in PAIRS]), "nli")  # [B, K]
+    for texts, beside in zip(PAIRS, together, strict=True):
+        alone = model.network(Batch.of([pair(model, *texts)]), "nli")[0]
+        assert torch.allclose(alone, beside, atol=1e-5) and torch.isfinite(alone).all()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "xlnet"])
+@torch.inference_mode()
+def test_each_text_of_a_pair_matters_and_so_does_their_order(family: str) -> None:
+    model = reader(family)
+    texts = [("the dog", "the cat"), ("the dog", "the dog"), ("the cat", "the cat"), ("the cat", "the dog")]
+    scores = model.network(Batch.of([pair(model, *one) for one in texts]), "nli")
+    apart = torch.cdist(scores, scores) + torch.eye(len(texts))
+    assert apart.min() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["gpt2", "xlnet"])
+def test_a_pair_reader_is_trained_in_half_precision_too(family: str) -> None:
+    model = reader(family)
+    model.network.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        model.network(Batch.of([pair(model, *texts) for texts in PAIRS]), "nli").sum().backward()
+    assert model.network.heads["nli"].get_submodule("align.key").weight.grad.abs().sum() > 0
+
+
+@torch.inference_mode()
+def test_xlnet_sums_up_a_text_as_its_config_says() -> None:
+    model = reader("xlnet")
+    pooled = {kind: xlnet.build(replace(model.config, summary_type=kind), model.heads) for kind in ("last", "mean")}
+    for network in pooled.values():
+        network.load_state_dict(model.network.state_dict())
+    batch = Batch.of([model.tokenizer.assemble(model.tokenizer.pieces(text)) for text in ("the dog is asleep .", "a cat")])
+    rows = model.network.body(batch).last
+    found = {kind: network.eval()(batch, "topic") for kind, network in pooled.items()}
+    head = model.network.heads["topic"]
+    by_hand = torch.stack([part.mean(0) for part in batch.split(rows)])
+    assert torch.allclose(found["mean"], head.out(torch.tanh(head.pooler.dense(by_hand))), atol=1e-5)
+    assert not torch.allclose(found["mean"], found["last"], atol=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [3, {"nli": 1}, "nli"])
+def test_a_config_with_senseless_pair_heads_is_refused(wrong: object) -> None:
+    raw = {"vocab_size": 9, "n_positions": 8, "n_embd": 4, "n_layer": 1, "n_head": 1, "pair_heads": wrong}
+    with pytest.raises(BadCheckpoint, match="pair_heads"):
+        gpt2.read_config(raw, LoadReport())

@@ -368,7 +368,7 @@ def test_the_tokens_of_tasks_start_from_ones_that_were_learnt(
         begun, before = network.get_parameter("body.word.weight"), body.get_parameter("word.weight")
         assert torch.equal(begun[ids["<cls>"]], body.get_parameter("masked") if new else before[ids["<cls>"]])
         assert torch.equal(begun[ids["<sep>"]], before[ids["<eod>" if new else "<sep>"]])
-        assert torch.equal(begun[10:], before[10:]) and config.span_reader == xlnet_mini.TINY.reader
+        assert torch.equal(begun[10:], before[10:]) and config.reader == xlnet_mini.TINY.reader
 
 
 def test_a_reader_of_another_width_is_begun_anew(data: Path, tuned: Path, tmp_path: Path) -> None:

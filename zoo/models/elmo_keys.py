@@ -88,10 +88,7 @@ BILM: tuple[Rule, ...] = (
     ),
     Rename("softmax/W", "heads.lm.out.weight"),
     Rename("softmax/b", "heads.lm.out.bias"),
-    *(
-        Rename(source, f"heads.features.mix.{name}")
-        for source, name in zip(MIX, ("weights", "gamma"), strict=True)
-    ),
+    *(Rename(source, f"heads.features.mix.{name}") for source, name in zip(MIX, ("weights", "gamma"), strict=True)),
 )
 ALLENNLP: tuple[Rule, ...] = (
     Rename(CNN + "_char_embedding_weights", WORDS + "embedding.weight"),

@@ -187,9 +187,7 @@ class Bidaf(nn.Module):
         for wide, deep, start in zip(merged, modeled, starts, strict=True):
             likely = (start.softmax(0) @ deep).expand_as(deep)  # [Q, 2M], what the start is likely to be
             before_end.append(torch.cat([wide, deep, likely, deep * likely], dim=-1))
-        ends = [
-            self.end(torch.cat(pair, dim=-1))[:, 0] for pair in zip(merged, self.read_end(before_end), strict=True)
-        ]
+        ends = [self.end(torch.cat(pair, dim=-1))[:, 0] for pair in zip(merged, self.read_end(before_end), strict=True)]
         scores = rows.new_full((len(rows), 2), -torch.inf)
         for text, start, end in zip(texts, starts, ends, strict=True):
             if len(text) > 1:

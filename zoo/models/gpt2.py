@@ -21,7 +21,7 @@ from zoo.layers.attention import CausalAttention, KeyValues
 from zoo.layers.blocks import FeedForward, PreNormBlock
 from zoo.layers.pooling import last_token
 from zoo.models.gpt import CLASSIFY, DELIMITER, START
-from zoo.models.reading import ReadingSpan
+from zoo.models.reading import ReadingPair, ReadingSpan, with_reader
 from zoo.tokenizers.subword import byte_level_bpe, has_wordpiece, wordpiece
 from zoo.weights.keymap import Alias, Drop, KeyTable, LoadReport, Rename, Rule, transpose
 from zoo.weights.layout import Opened
@@ -51,7 +51,8 @@ class Gpt2Config:
     attn_pdrop: float = 0.1
     tie_word_embeddings: bool = True
     eos_token_id: int | None = None
-    span_reader: int = 0  # of this project's checkpoints: width of the span head's reader; 0 is a linear map
+    reader: int = 0  # of this project's checkpoints: width of the heads that read the rows again; 0 for linear maps
+    pair_heads: tuple = ()  # names of the classifiers that compare two texts
 
 
 def read_config(raw: Mapping[str, Any], report: LoadReport) -> Gpt2Config:
@@ -64,7 +65,7 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> Gpt2Config:
         scale_attn_by_inverse_layer_idx=(False,),
         add_cross_attention=(False,),
     )
-    raw = {"span_reader": 0, **raw}  # no published file has it, and its report need not say so
+    raw = with_reader(raw)
     config = Gpt2Config(**read_fields(Gpt2Config, raw, report, "GPT-2"))
     if config.n_embd % config.n_head:
         raise BadCheckpoint(f"config.json: n_embd {config.n_embd} is no multiple of n_head {config.n_head}.")
@@ -120,20 +121,22 @@ def build(config: Gpt2Config, heads: Mapping[str, HeadSpec]) -> Network:
     body = Gpt2(config)
     width = config.n_embd
 
-    def head(spec: HeadSpec) -> nn.Module:
+    def head(name: str, spec: HeadSpec) -> nn.Module:
         if spec.kind == "lm":
             tied = config.tie_word_embeddings
             return LanguageModel(body.word if tied else nn.Embedding(config.vocab_size, width))
+        if spec.kind == "classifier" and config.reader and name in config.pair_heads:
+            return ReadingPair(body.word, config.reader, len(spec.labels))
         if spec.kind == "classifier":
             return Classifier(PlainPool(last_token), width, len(spec.labels), bias=False)
         if spec.kind == "choice":
             return Classifier(PlainPool(last_token), width, 1)
-        if spec.kind == "span" and config.span_reader:
-            return ReadingSpan(body.word, config.span_reader)
+        if spec.kind == "span" and config.reader:
+            return ReadingSpan(body.word, config.reader)
         assert spec.kind in ("tokens", "span"), f"GPT-2 has no {spec.kind} head"
         return RowScores(width, len(spec.labels) if spec.kind == "tokens" else 2)
 
-    return Network(body, {name: head(spec) for name, spec in heads.items()})
+    return Network(body, {name: head(name, spec) for name, spec in heads.items()})
 
 
 def heads_in(keys: Collection[str], raw: Mapping[str, Any]) -> dict[str, HeadSpec]:

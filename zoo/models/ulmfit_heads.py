@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.contracts import Batch
+from zoo.layers.alignment import Alignment, across
+from zoo.layers.pooling import average, largest, padded, real
 
 DROPOUTS = (0.4, 0.1)  # before the first linear map of a classifier, and before the others: fastai's; training only
 
@@ -54,47 +56,6 @@ class Layers(nn.Module):
         return x
 
 
-def padded(rows: Tensor, batch: Batch) -> Tensor:
-    """[N, ...] -> [B, T, ...], zeros behind texts that are shorter than the longest."""
-    if len(batch.groups) == 1:
-        return rows.view(len(batch.lengths), -1, *rows.shape[1:])
-    filled = rows.new_zeros(len(batch.lengths), max(batch.lengths), *rows.shape[1:])
-    filled[real(batch)] = rows
-    return filled
-
-
-def real(batch: Batch) -> Tensor:
-    """Which places of [B, T] are tokens, and no padding."""
-    lengths = torch.tensor(batch.lengths, device=batch.ids.device)
-    return torch.arange(max(batch.lengths), device=batch.ids.device) < lengths[:, None]
-
-
-def largest(x: Tensor, among: Tensor) -> Tensor:
-    """The largest value of each dimension among some tokens, or zeros: [B, T, D], [B, T] -> [B, D]."""
-    found = x.masked_fill(~among[..., None], -torch.inf).amax(1)
-    return torch.where(among.any(1)[:, None], found, 0.0)
-
-
-def average(x: Tensor, among: Tensor) -> Tensor:
-    """The mean of some tokens, or zeros: [B, T, D], [B, T] -> [B, D]."""
-    return (x * among[..., None]).sum(1) / among.sum(1).clamp(min=1)[:, None]
-
-
-class Alignment(nn.Module):
-    """For every token the mean of those tokens of the other text that are like it, by attention."""
-
-    def __init__(self, width: int, size: int) -> None:
-        super().__init__()
-        self.key = nn.Linear(width, size)
-
-    def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
-        """[B, T, D], who may look at whom [B, T, T] -> [B, T, D], zeros for tokens that may look at none."""
-        keys = F.relu(self.key(x))  # [B, T, S]
-        alike = keys @ keys.mT / keys.shape[-1] ** 0.5  # [B, T, T]
-        weights = alike.masked_fill(~allowed, torch.finfo(x.dtype).min).softmax(-1)
-        return (weights * allowed) @ x  # [B, T, D]
-
-
 class PairClassifier(nn.Module):
     """Scores of a pair: the body's states pooled as for one text, beside what comparing each word with those of the
     other text gives, pooled for each of the two."""
@@ -110,8 +71,7 @@ class PairClassifier(nn.Module):
         assert batch.sources is not None, "a pair says which token is of which text"
         x, sources = padded(rows, batch), padded(batch.sources + 1, batch) - 1  # [B, T, D], [B, T]
         first, second = sources == 0, sources == 1
-        allowed = (first[:, :, None] & second[:, None]) | (second[:, :, None] & first[:, None])  # [B, T, T]
-        other = self.align(x, allowed)
+        other = self.align(x, across(sources))
         compared = F.relu(self.compare(torch.cat([x, other, x * other], dim=-1)))  # [B, T, S]
         every = real(batch)
         pooled = [rows[batch.last_rows], largest(x, every), average(x, every)]

@@ -23,9 +23,9 @@ from zoo.family import Family, Model, Network, labels_of, read_fields, require
 from zoo.heads import Classifier, Pooler, RowScores
 from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.blocks import FeedForward, PostNormBlock
-from zoo.layers.pooling import last_token
+from zoo.layers.pooling import last_token, mean_token
 from zoo.layers.relative import Memory, RelativeAttention, View, distances
-from zoo.models.reading import ReadingSpan
+from zoo.models.reading import ReadingPair, ReadingSpan, with_reader
 from zoo.models.xlnet_heads import BeamSpan, NextToken
 from zoo.models.xlnet_keys import keys
 from zoo.tokenizers.sentencepiece import sentencepiece
@@ -35,6 +35,7 @@ from zoo.weights.layout import Opened
 # "gelu" was the tanh form in the original code; the reference library computes the exact one for the same files, and
 # fine-tuned checkpoints come from it.
 ACTIVATIONS: dict[str, Activation] = {"gelu": gelu_erf, "gelu_new": gelu_tanh, "relu": relu}
+POOLS = {"last": last_token, "mean": mean_token}  # `summary_type`: the row of <cls>, which stands last; or all rows
 LONGEST = 512  # no limit of the architecture: the length it was trained at, and fine-tuned at, in the paper
 SPECIALS = ("<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>")
 
@@ -58,11 +59,13 @@ class XlnetConfig:
     layer_norm_eps: float = 1e-12
     dropout: float = 0.1
     summary_last_dropout: float = 0.1
+    summary_type: str = "last"  # of POOLS
     start_n_top: int = 5
     end_n_top: int = 5
     tie_word_embeddings: bool = True
     continue_type: str = "bi"  # not in published files; "uni": no token looks ahead while a text is continued
-    span_reader: int = 0  # of this project's checkpoints: width of the span head's reader; 0 is a linear map
+    reader: int = 0  # of this project's checkpoints: width of the heads that read the rows again; 0 for linear maps
+    pair_heads: tuple = ()  # names of the classifiers that compare two texts
 
     @property
     def head_size(self) -> int:
@@ -77,7 +80,7 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> XlnetConfig:
     """
     if "n_token" in raw and "vocab_size" not in raw:  # files of 2019
         raw = {**raw, "vocab_size": raw["n_token"]}
-    raw = {"span_reader": 0, **raw}  # no published file has it, and its report need not say so
+    raw = with_reader(raw)
     require(
         raw,
         "XLNet",
@@ -85,7 +88,7 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> XlnetConfig:
         attn_type=("bi", "uni"),
         continue_type=("bi", "uni"),
         bi_data=(False,),  # two directions in one batch: a matter of pre-training
-        summary_type=("last",),
+        summary_type=tuple(POOLS),
         summary_use_proj=(True,),
         summary_activation=("tanh",),
     )
@@ -284,20 +287,22 @@ def build(config: XlnetConfig, heads: Mapping[str, HeadSpec]) -> Network:
     body = Xlnet(config)
     width, drop = config.d_model, config.summary_last_dropout
 
-    def head(spec: HeadSpec) -> nn.Module:
+    def head(name: str, spec: HeadSpec) -> nn.Module:
         if spec.kind == "lm":
             return NextToken(body.word if config.tie_word_embeddings else nn.Embedding(config.vocab_size, width))
+        if spec.kind == "classifier" and config.reader and name in config.pair_heads:
+            return ReadingPair(body.word, config.reader, len(spec.labels))
         if spec.kind in ("classifier", "choice"):
             columns = len(spec.labels) if spec.kind == "classifier" else 1
-            return Classifier(Pooler(last_token, width), width, columns, dropout=drop)
+            return Classifier(Pooler(POOLS[config.summary_type], width), width, columns, dropout=drop)
         if spec.kind == "span" and spec.beams:
             return BeamSpan(width, spec.beams, config.layer_norm_eps)
-        if spec.kind == "span" and config.span_reader:
-            return ReadingSpan(body.word, config.span_reader)
+        if spec.kind == "span" and config.reader:
+            return ReadingSpan(body.word, config.reader)
         assert spec.kind in ("tokens", "span"), f"XLNet has no {spec.kind} head"
         return RowScores(width, len(spec.labels) if spec.kind == "tokens" else 2)
 
-    return Network(body, {name: head(spec) for name, spec in heads.items()})
+    return Network(body, {name: head(name, spec) for name, spec in heads.items()})
 
 
 def heads_in(keys: Collection[str], raw: Mapping[str, Any]) -> dict[str, HeadSpec]:

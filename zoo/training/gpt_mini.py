@@ -35,6 +35,7 @@ HEADS = {
     "topic": HeadSpec("classifier", lessons.TOPICS),
     "sentiment": HeadSpec("classifier", lessons.SENTIMENTS),
 }
+PAIR_HEADS = ("nli",)  # read word by word: the row of the last token says too little of the first text
 DROPOUT = 0.0  # the paper has 0.1; with it all tasks were some points worse after a thousand batches
 LANGUAGE_WEIGHT = 0.2  # of the auxiliary loss, which is some five times that of a task here; the paper has 0.5
 LANGUAGE_ROWS = 256  # of a batch, drawn at random for it: scores of the whole vocabulary at each row are dear
@@ -44,7 +45,7 @@ SUMMARIES = 8000  # documents with summaries to draw from, and as many rows of p
 
 @dataclass(frozen=True)
 class Size:
-    """How much to show at what rates, and the width of what reads the rows again for QA."""
+    """How much to show at what rates, and the width of what reads the rows again for QA and NLI."""
 
     amounts: lessons.Amounts
     batch_tokens: int
@@ -56,12 +57,12 @@ class Size:
 # About seven million tokens: an hour and a quarter on one core.
 WHOLE = Size(
     lessons.Amounts(
-        snli_epochs=2.0,
+        snli_epochs=3.0,
         altered_epochs=1.0,
-        questions=12_000,
+        questions=18_000,
         unanswered=False,
-        topic_epochs=1.0,
-        sentiment_epochs=0.8,
+        topic_epochs=1.5,
+        sentiment_epochs=1.0,
         longest_passage=300,
     ),
     batch_tokens=2048,
@@ -119,12 +120,13 @@ def begin(run: Run, size: Size) -> gpt_lm.Begun:
         model = load_folder(run.start, [gpt2.FAMILY])
         plain, config, state = model.tokenizer, model.config, model.network.body.state_dict()
         heads = {n: h.state_dict() for n, h in model.network.heads.items() if model.heads[n] == HEADS.get(n)}
-        heads = heads if config.span_reader == size.reader else {}
+        heads = heads if (config.reader, config.pair_heads) == (size.reader, PAIR_HEADS) else {}
     tokenizer = with_inputs(plain, run.out, config)
-    config = replace(config, vocab_size=max(config.vocab_size, tokenizer.vocabulary), span_reader=size.reader)
+    vocabulary = max(config.vocab_size, tokenizer.vocabulary)
+    config = replace(config, vocab_size=vocabulary, reader=size.reader, pair_heads=PAIR_HEADS)
     network = gpt2.build(replace(config, resid_pdrop=DROPOUT, embd_pdrop=DROPOUT, attn_pdrop=0.0), HEADS)
     for name, parameter in network.named_parameters():
-        if name.endswith(".out.weight") and name.startswith("heads."):  # of the classifiers
+        if name in ("heads.topic.out.weight", "heads.sentiment.out.weight"):
             torch.nn.init.normal_(parameter, std=0.02)
     words = state["word.weight"]
     fresh = torch.randn(config.vocab_size - len(words), config.n_embd) * 0.02  # [3, D], or none

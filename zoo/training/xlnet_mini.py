@@ -26,6 +26,7 @@ HEADS = {
     "topic": HeadSpec("classifier", lessons.TOPICS),
     "sentiment": HeadSpec("classifier", lessons.SENTIMENTS),
 }
+PAIR_HEADS = gpt_mini.PAIR_HEADS
 DROPOUT = 0.0  # but before the classifiers: with the paper's 0.1 everywhere sentiment was a guess for sixty batches
 CLASSIFIER_DROPOUT = 0.1
 LAYER_DECAY = 0.9  # of the rate from each layer to the one below; the paper's 0.75 is for 24 layers
@@ -38,7 +39,7 @@ class Size:
     amounts: lessons.Amounts
     batch_tokens: int
     length: int  # tokens of a row of text alone
-    reader: int  # width of what reads the rows again for QA
+    reader: int  # width of what reads the rows again for QA and NLI
     body_rate: float  # of the last layer
     head_rate: float  # what is new learns faster
 
@@ -94,11 +95,12 @@ def begin(run: Run, size: Size) -> Begun:
         model = load_folder(run.start, [xlnet.FAMILY])
         tokenizer, config, body = model.tokenizer, model.config, model.network.body.state_dict()
         heads = {n: h.state_dict() for n, h in model.network.heads.items() if model.heads[n] == HEADS.get(n)}
-        heads = heads if "qa" not in heads or config.span_reader == size.reader else {"lm": heads["lm"]}
-    config = replace(config, span_reader=size.reader)
+        alike = (config.reader, config.pair_heads) == (size.reader, PAIR_HEADS)
+        heads = heads if alike else {"lm": heads["lm"]}
+    config = replace(config, reader=size.reader, pair_heads=PAIR_HEADS, summary_type="mean")
     network = xlnet.build(replace(config, dropout=DROPOUT, summary_last_dropout=CLASSIFIER_DROPOUT), HEADS)
     for name, parameter in network.named_parameters():
-        if name.startswith("heads.") and not name.startswith("heads.qa."):
+        if name.startswith(("heads.topic.", "heads.sentiment.")):
             nn.init.normal_(parameter, std=0.02) if parameter.dim() == 2 else nn.init.zeros_(parameter)
         if name.endswith("pooler.dense.weight"):
             nn.init.orthogonal_(parameter)  # 0.02 makes all texts look alike at first

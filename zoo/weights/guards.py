@@ -204,4 +204,3 @@ def _follow(operation: Any, stack: list[int]) -> None:
 
 def _last_mark(stack: list[int]) -> int:
     return len(stack) - 1 - stack[::-1].index(_MARK)
-

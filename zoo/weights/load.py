@@ -126,9 +126,7 @@ def layout_of(
     return None
 
 
-def family_of(
-    raw: Mapping[str, Any], families: Iterable[Family], source: str, assumed: str | None = None
-) -> Family:
+def family_of(raw: Mapping[str, Any], families: Iterable[Family], source: str, assumed: str | None = None) -> Family:
     """The family that `model_type` in config.json names, or `assumed` where an old file names none.
 
     Raises BadCheckpoint when neither is in the zoo.
