@@ -262,6 +262,4 @@ def needs(package: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except ImportError:
-        raise MissingPackage(
-            f"Evaluation needs {package}: pip install -r requirements.txt", package=package
-        ) from None
+        raise MissingPackage(f"Evaluation needs {package}: pip install -r requirements.txt", package=package) from None

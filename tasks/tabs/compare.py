@@ -276,7 +276,7 @@ def _said(tab: TaskTab, made: Result, column: Column, all_columns: Sequence[Colu
         others = [one.result.answer for one in all_columns if one is not column and one.done and one.result is not None]
         body = _marked(made.answer, others) if column.done else views.written(made)
     else:
-        body = views.verdict(made.verdict) + tab.body(made, texts)
+        body = views.verdict(made.verdict, made.answer if made.task == "qa" else "") + tab.body(made, texts)
     if blind:
         return body
     notes = "".join(views.note(text) for text in made.warnings)

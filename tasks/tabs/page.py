@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from tasks.intake import MOST_BYTES
-from tasks.tabs import batch, classify, compare, links, models, nli, qa, summarize, tokens, views
+from tasks.tabs import batch, classify, compare, language, links, models, nli, qa, summarize, tokens, views
 from tasks.tabs.asking import LIGHT
 from tasks.tabs.common import Built, build
 from zoo.engine import Engine
@@ -21,7 +21,7 @@ FILLED = "A link filled this in. Run it to see the answer."
 OPENS = nli.TAB.task  # a crisp verdict from the smallest model
 SYSTEM = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
-HEADER = """<header class="mz-header"><h1>Model Zoo</h1>
+HEADER = f"""<header class="mz-header">{language.CHOICE}<h1>Model Zoo</h1>
 <p>Pretrained language models, written from scratch in PyTorch. Ask them to judge, find, sort and sum up.</p>
 </header>"""
 FOOTER = '<p class="mz-footer">Nothing you type leaves this server.</p>'
@@ -39,7 +39,9 @@ def page(engine: Engine) -> gr.Blocks:
             menus = {task: one.model for task, one in built.items()}
             models.build(engine, tabs, menus, comparing.inputs)
         gr.HTML(FOOTER)
-        demo.load(None, None, None, js=(HERE / "page.js").read_text(encoding="utf-8"), **LIGHT)
+        for script in (HERE / "page.js", language.SCRIPT):
+            demo.load(None, None, None, js=script.read_text(encoding="utf-8"), **LIGHT)
+        gr.api(language.chinese, api_name="chinese", queue=False, api_visibility="undocumented")
         into = [part for one in built.values() for part in (*one.inputs, one.output)]
         into += [*comparing.inputs, comparing.output]
         demo.load(_opening(built, comparing), None, [tabs, *into], api_name="open_tab", **LIGHT)

@@ -116,5 +116,5 @@ def _table(one: Cut, text: str) -> str:
     return (
         '<details class="mz-fold"><summary>As a table</summary><div class="mz-scroll"><table><thead><tr><th>No.</th>'
         "<th>In the vocabulary</th><th>Id</th><th>In the text</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></details>"
+        f'<tbody translate="no">{rows}</tbody></table></div></details>'
     )

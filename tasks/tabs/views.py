@@ -30,7 +30,7 @@ def result(
     at = f'<span class="mz-at">@ {esc(made.revision)}</span>'
     parts = [f'<p class="mz-source">{badge}{esc(made.model)}{head} {at}</p>']
     if made.task != "summarize":
-        parts.append(verdict(made.verdict))
+        parts.append(verdict(made.verdict, made.answer if made.task == "qa" else ""))
     parts.append(body)
     if stopped:
         parts.append(f'<p class="mz-note">Stopped after {made.tokens} tokens.</p>')
@@ -43,12 +43,13 @@ def result(
     return f'<section class="mz-result" role="status">{"".join(parts)}</section>'
 
 
-def verdict(sentence: str) -> str:
-    """'Very likely: ...' with its certainty set apart."""
+def verdict(sentence: str, quoted: str = "") -> str:
+    """'Very likely: ...' with its certainty set apart; `quoted` is what of it are words of the visitor's text."""
     sure, colon, rest = sentence.partition(": ")
     if not colon:
         return f'<p class="mz-verdict">{esc(sentence)}</p>'
-    return f'<p class="mz-verdict"><span class="mz-sure">{esc(sure)}:</span> {esc(rest)}</p>'
+    said = f"<bdi>{esc(rest)}</bdi>" if rest == quoted else f"<span>{esc(rest)}</span>"
+    return f'<p class="mz-verdict"><span class="mz-sure">{esc(sure)}:</span> {said}</p>'
 
 
 def bars(scores: Sequence[Score], best: bool = True) -> str:
@@ -87,7 +88,10 @@ def passage(text: str, spans: Sequence[Span], answered: bool) -> str:
 
 def spans_table(spans: Sequence[Span], none: Score | None) -> str:
     """The best spans with their place and probability, and that of no answer."""
-    rows = [(f"{esc(one.text)}<small>characters {one.start:,} to {one.end:,}</small>", one.score) for one in spans]
+    rows = [
+        (f"<bdi>{esc(one.text)}</bdi><small>characters {one.start:,} to {one.end:,}</small>", one.score)
+        for one in spans
+    ]
     if none is not None:
         rows.append(('<i class="mz-none">no answer in the passage</i>', none.score))
     rows.sort(key=lambda row: -row[1])

@@ -109,7 +109,13 @@ def _chosen(value: Any) -> dict[str, Any]:
 
 
 def explanation(
-    engine: Engine, tab: TaskTab, kind: str, asked: Asked, token: int = 0, layer: int = 1, head: int = 0,
+    engine: Engine,
+    tab: TaskTab,
+    kind: str,
+    asked: Asked,
+    token: int = 0,
+    layer: int = 1,
+    head: int = 0,
     special: bool = True,
 ) -> str:
     """The card of one kind of explanation. Raises ZooError."""
@@ -128,13 +134,9 @@ def explanation(
     return why_views.why(made)
 
 
-def without(
-    engine: Engine, asked: Asked, field: str = "", number: int = 0, word: str = "", by: str | None = ""
-) -> str:
+def without(engine: Engine, asked: Asked, field: str = "", number: int = 0, word: str = "", by: str | None = "") -> str:
     """The card of the answer with another word, or none, in the place of one. Raises ZooError."""
-    made = explain.what_if(
-        engine, asked.task, asked.model, asked.texts, field, number, by, asked.head, **asked.options
-    )
+    made = explain.what_if(engine, asked.task, asked.model, asked.texts, field, number, by, asked.head, **asked.options)
     if made.word != word:
         raise BadParameter(f"The text has changed: “{word}” is not there any more. Explain it again.")
     return why_views.what_if(made)

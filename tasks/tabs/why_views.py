@@ -64,7 +64,7 @@ def ranking(made: Why) -> str:
     """The strongest words as a table, whatever their sign."""
     strongest = sorted(made.ranked(), key=lambda pair: -abs(pair[1].score))[:TOP]
     rows = "".join(
-        f"<tr><td>{esc(made.texts[field][word.start : word.end])}</td>"
+        f"<tr><td><bdi>{esc(made.texts[field][word.start : word.end])}</bdi></td>"
         f"<td>{esc('passage' if field == 'context' else field)}</td><td>{word.score:+.3f}</td></tr>"
         for field, word in strongest
     )
@@ -96,7 +96,8 @@ def pieces(made: Sequence[Piece], chosen: int) -> str:
         for number, one in enumerate(made)
     )
     rows = "".join(
-        f"<tr><td>{esc(one.text)}</td><td>{one.probability:.0%}</td><td>{_rivals(one)}</td></tr>" for one in made
+        f"<tr><td><bdi>{esc(one.text)}</bdi></td><td>{one.probability:.0%}</td><td>{_rivals(one)}</td></tr>"
+        for one in made
     )
     return (
         f'<h4 class="mz-why-field">summary, token by token: darker is less sure; choose one to explain it</h4>'
@@ -121,15 +122,13 @@ def what_if(made: WhatIf) -> str:
     return (
         f'<section class="mz-result mz-whatif" role="status"><p class="mz-why-of">{said}</p>'
         f'<div class="mz-two">{_side("before", made.before)}{_side("after", made.after)}</div>'
-        f'<p class="mz-changed">{esc(made.changed)}</p>{_instead(made)}</section>'
+        f'<p class="mz-changed" translate="no">{esc(made.changed)}</p>{_instead(made)}</section>'
     )
 
 
 def _instead(made: WhatIf) -> str:
     """Ways to change the word otherwise."""
-    of = (
-        f'type="button" data-field="{esc(made.field)}" data-number="{made.number}" data-word="{esc(made.word)}"'
-    )
+    of = f'type="button" data-field="{esc(made.field)}" data-number="{made.number}" data-word="{esc(made.word)}"'
     return (
         f'<p class="mz-try"><label>Instead of “{esc(made.word)}” <input type="text" maxlength="200"></label> '
         f'<button {of} data-by="typed">Replace</button><button {of} data-by="" data-hide="yes">Hide</button></p>'
@@ -182,7 +181,7 @@ def attention(made: Attention, layer: int, head: int, special: bool) -> str:
     )
     return (
         f'<section class="mz-result mz-why" role="status"><p class="mz-why-of">Attention of {esc(name)}: '
-        f'each row is a token, and how it shares its look among the columns.</p>{large}{toggle}{_links(one, tokens)}'
+        f"each row is a token, and how it shares its look among the columns.</p>{large}{toggle}{_links(one, tokens)}"
         f'<h4 class="mz-why-field">all heads, a layer a row: choose one</h4>'
         f'<div class="mz-heads" style="--heads:{heads}">{grid}</div></section>'
     )
@@ -249,7 +248,8 @@ def _links(one: np.ndarray, tokens: Sequence[str]) -> str:
     order = np.argsort(-one, axis=None)[:TOP]
     pairs = [np.unravel_index(place, one.shape) for place in order]
     rows = "".join(
-        f"<tr><td>{esc(tokens[i])}</td><td>{esc(tokens[j])}</td><td>{one[i, j]:.0%}</td></tr>" for i, j in pairs
+        f"<tr><td><bdi>{esc(tokens[i])}</bdi></td><td><bdi>{esc(tokens[j])}</bdi></td><td>{one[i, j]:.0%}</td></tr>"
+        for i, j in pairs
     )
     return (
         '<details class="mz-fold"><summary>The strongest as a table</summary><div class="mz-scroll">'
