@@ -71,7 +71,14 @@ pytest.importorskip("pytest_playwright")
 from playwright.sync_api import expect  # noqa: E402
 
 browsed = pytest.mark.browser
-PARTS = ("#tabs [role=tablist]", "#nli-chips", "#nli-tab .mz-ask", "#nli-output .mz-result", "#nli-premise label", ".mz-footer")
+PARTS = (
+    "#tabs [role=tablist]",
+    "#nli-chips",
+    "#nli-tab .mz-ask",
+    "#nli-output .mz-result",
+    "#nli-premise label",
+    ".mz-footer",
+)
 
 
 @browsed

@@ -19,7 +19,7 @@ from tests.app.conftest import Visitor
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TEXTS = {
     "nli": {"premise": "It's “raining” $HOME `now` \\ {{x}}.", "hypothesis": "It is not 'dry'."},
-    "qa": {"question": "Who's there?", "context": "Nobody is here but \"Ada\" $(date)."},
+    "qa": {"question": "Who's there?", "context": 'Nobody is here but "Ada" $(date).'},
     "classify": {"text": "A warm, funny film; it's a joy!"},
     "summarize": {"text": "The cat sat on the mat. It slept."},
 }

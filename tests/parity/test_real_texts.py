@@ -79,12 +79,8 @@ PUBLISHED = {
     "openai-gpt": Published(
         "gpt", {"openai_gpt_encoder_bpe_40000.json": "vocab.json", "openai_gpt_vocab_40000.bpe": "merges.txt"}, _gpt, {}
     ),
-    "xlnet-base-cased": Published(
-        "xlnet", {"xlnet_cased_spiece.model": "spiece.model"}, _xlnet, {}
-    ),
-    "chinese-xlnet": Published(
-        "xlnet", {"chinese_xlnet_spiece.model": "spiece.model"}, _xlnet, {}
-    ),
+    "xlnet-base-cased": Published("xlnet", {"xlnet_cased_spiece.model": "spiece.model"}, _xlnet, {}),
+    "chinese-xlnet": Published("xlnet", {"chinese_xlnet_spiece.model": "spiece.model"}, _xlnet, {}),
 }
 
 

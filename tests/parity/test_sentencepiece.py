@@ -269,7 +269,9 @@ def test_nothing_there(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-@pytest.mark.parametrize("data", [b"", b"<!DOCTYPE html><html></html>", b"\0" * 100, b"\xff" * 100, b"version https://git-lfs"])
+@pytest.mark.parametrize(
+    "data", [b"", b"<!DOCTYPE html><html></html>", b"\0" * 100, b"\xff" * 100, b"version https://git-lfs"]
+)
 def test_other_files(data: bytes, tmp_path: Path) -> None:
     """An empty file, a web page, zeros, a pointer of git-lfs."""
     refused(data, tmp_path, "no SentencePiece model")

@@ -25,7 +25,9 @@ Arrays = dict[str, np.ndarray]
 KINDS = ("hdf5", "tiny", "softmax", "nli", "qa")
 SNLI = ("entailment", "contradiction", "neutral")
 WORDS = ("the", "a", "cat", "sat", "on", "mat", "who", "is", "it", ",", ".", "?", "river", "bank", "n't", "do")
-ADDRESS = "https://allennlp.s3.amazonaws.com/models/elmo/2x4096_512_2048cnn_2xhighway/elmo_2x4096_512_2048cnn_2xhighway_"
+ADDRESS = (
+    "https://allennlp.s3.amazonaws.com/models/elmo/2x4096_512_2048cnn_2xhighway/elmo_2x4096_512_2048cnn_2xhighway_"
+)
 GATES = 4
 SEED = 20180215
 

@@ -28,9 +28,7 @@ def engines() -> dict[str, Engine]:
 
 @pytest.mark.parametrize(("family", "task"), TASKS)
 def test_every_answer_of_every_family_can_be_explained(engines: dict[str, Engine], family: str, task: str) -> None:
-    made = explain.why(
-        engines[family], task, "tiny", TEXTS[task], HEADS[task], METHODS[1], **OPTIONS.get(task, {})
-    )
+    made = explain.why(engines[family], task, "tiny", TEXTS[task], HEADS[task], METHODS[1], **OPTIONS.get(task, {}))
     first = next(iter(made.texts.values()))
     assert [(word.start, word.end) for word in made.attribution.texts[0]] == words(first)
     scores = [word.score for _, word in made.ranked()]

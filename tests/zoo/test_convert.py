@@ -101,9 +101,7 @@ def test_every_family_comes_back_bit_by_bit(tmp_path: Path, family: str, kind: s
     assert native == ("which other programs do not know" in card) == (family in OTHER_PROGRAMS)
 
 
-@pytest.mark.parametrize(
-    ("kind", "marks"), [("BertForPreTraining", ("buffers",)), ("GPT2LMHeadModel", ("buffers",))]
-)
+@pytest.mark.parametrize(("kind", "marks"), [("BertForPreTraining", ("buffers",)), ("GPT2LMHeadModel", ("buffers",))])
 def test_other_programs_read_the_result(tmp_path: Path, kind: str, marks: Any) -> None:
     import transformers
 

@@ -159,9 +159,7 @@ def test_lstms_have_no_attention(engines: dict[str, Engine], family: str) -> Non
         reasons.attention(engines[family], "tiny", (PREMISE, None))
 
 
-def test_attention_over_too_many_tokens_is_refused(
-    engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attention_over_too_many_tokens_is_refused(engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reasons, "MOST_ATTENTION", 8)
     with pytest.raises(BadParameter, match="has 9 tokens; attention is shown for at most 8"):
         reasons.attention(engines["bert"], "tiny", (PREMISE, None))

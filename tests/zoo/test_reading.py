@@ -111,7 +111,8 @@ def test_xlnet_sums_up_a_text_as_its_config_says() -> None:
     pooled = {kind: xlnet.build(replace(model.config, summary_type=kind), model.heads) for kind in ("last", "mean")}
     for network in pooled.values():
         network.load_state_dict(model.network.state_dict())
-    batch = Batch.of([model.tokenizer.assemble(model.tokenizer.pieces(text)) for text in ("the dog is asleep .", "a cat")])
+    texts = map(model.tokenizer.pieces, ("the dog is asleep .", "a cat"))
+    batch = Batch.of(list(map(model.tokenizer.assemble, texts)))
     rows = model.network.body(batch).last
     found = {kind: network.eval()(batch, "topic") for kind, network in pooled.items()}
     head = model.network.heads["topic"]
