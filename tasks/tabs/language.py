@@ -1,4 +1,5 @@
-"""The page in Chinese: language.js looks up what is drawn, sentence by sentence, in chinese.json.
+"""The page in Chinese: language.js looks up what is drawn, sentence by sentence, in chinese.json,
+and in chinese_catalog.json what the catalog and the family graph say.
 
 The server, the library and the API speak English only, so that what a program reads stays the same for all.
 """
@@ -21,5 +22,5 @@ CHOICE = (
 @cache
 def chinese() -> dict[str, str]:
     """Each sentence of the page and its translation; `{}` stands for anything, and is {1}, {2}, ... in the latter."""
-    table: dict[str, str] = json.loads((HERE / "chinese.json").read_text(encoding="utf-8"))
-    return table
+    tables = [json.loads((HERE / name).read_text(encoding="utf-8")) for name in ("chinese.json", "chinese_catalog.json")]
+    return tables[0] | tables[1]

@@ -9,6 +9,7 @@ import pytest
 
 from tasks.tabs import language
 from tasks.tabs.page import TABS
+from zoo import catalog, lineage
 
 ROOT = Path(language.__file__).parents[2]
 GRADIO = {  # sentences of Gradio's own components
@@ -65,6 +66,14 @@ def test_a_translation_repeats_only_what_the_sentence_holds() -> None:
         used = {int(number) for number in re.findall(r"\{(\d)\}", chinese)}
         assert used <= set(range(1, 1 + english.count("{}"))), english
         assert re.search(r"[\u4e00-\u9fff]", chinese) or english in ("Token", "Top-k"), english
+
+
+def test_the_catalog_and_the_family_graph_are_translated() -> None:
+    said = {one for system in lineage.SYSTEMS for one in (system.idea, *(parent.change for parent in system.parents))}
+    said |= {row.about for row in catalog.CHECKPOINTS} | {family.about for family in catalog.FAMILIES}
+    patterns = [re.escape(english).replace(r"\{\}", ".+?") for english in language.chinese()]
+    whole = re.compile("|".join(patterns))
+    assert not [one for one in said if not whole.fullmatch(one)]
 
 
 pytest.importorskip("pytest_playwright")
