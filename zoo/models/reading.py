@@ -2,15 +2,14 @@
 
 When a causal body writes the row of a token it has not seen what follows, so a linear map on rows cannot know where an
 answer begins; and a small body that learnt from little text has not learnt to compare a passage with a question. Here
-the rows are read once more from both ends, beside what DrQA gave its reader (Chen et al. 2017, section 3.2): whether
-the token occurs in the question, and the words of the question that are most like it.
+the rows are read again as BiDAF does (Seo et al. 2017): from both ends, beside what DrQA gave its reader (Chen et al.
+2017, section 3.2), then each token with the words of the question that are most like it, and once more from both ends.
 
 In the same way a pair of texts is compared word by word here (Parikh et al. 2016): from the row of the last token,
 gpt-mini and xlnet-mini had learnt nothing of it after a thousand batches, and with this head they were right in two of
 three pairs after two hundred.
 
-B texts, N rows, T tokens of the longest text, Q up to the end of the last question, D width, I width of the reader,
-K labels.
+B texts, N rows, T tokens of the longest text, D width, I width of the reader, K labels.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from zoo.contracts import Batch
 from zoo.layers.alignment import Alignment, across
-from zoo.layers.pooling import average, largest, padded
+from zoo.layers.pooling import average, largest, padded, real
 
 
 def with_reader(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,6 +31,30 @@ def with_reader(raw: Mapping[str, Any]) -> dict[str, Any]:
     `pair_heads`, the names of the classifiers that compare two texts."""
     named = raw.get("pair_heads", ())
     return {"reader": 0, **raw, "pair_heads": tuple(named) if isinstance(named, list) else named}
+
+
+def spelled(embedding: nn.Embedding, batch: Batch) -> Tensor:
+    """What the tokens are wherever they stand, in numbers of a size that layers learn from: [N] -> [B, T, D]."""
+    words = embedding(batch.ids)  # [N, D]
+    return padded(F.layer_norm(words, words.shape[-1:]), batch)
+
+
+class BothWays(nn.Module):
+    """An LSTM from each end. torch has a fast kernel for one direction without packing, so texts are turned round."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.rightward = nn.LSTM(width, inner, batch_first=True)
+        self.leftward = nn.LSTM(width, inner, batch_first=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """[B, T, D], [B] -> [B, T, 2I]. What fills up short texts comes behind them either way, and changes nothing."""
+        steps = torch.arange(x.shape[1], device=x.device)  # [T]
+        turned = (lengths[:, None] - 1 - steps).clamp(min=0)  # [B, T]: places from the end
+        texts = torch.arange(len(x), device=x.device)[:, None]  # [B, 1]
+        right, _ = self.rightward(x)
+        left, _ = self.leftward(x[texts, turned])
+        return torch.cat([right, left[texts, turned]], dim=2)
 
 
 class ReadingSpan(nn.Module):
@@ -42,48 +65,35 @@ class ReadingSpan(nn.Module):
         width = embedding.embedding_dim
         self.embedding = embedding  # the module is shared with the body
         self.dropout = nn.Dropout(dropout)
-        self.compare = nn.Linear(width, inner)
-        self.rightward = nn.LSTM(2 * width + 1, inner, batch_first=True)
-        self.leftward = nn.LSTM(2 * width + 1, inner, batch_first=True)
-        self.weigh = nn.Linear(2 * inner, 1)
-        self.ask = nn.Linear(2 * inner, 4 * inner)
+        self.read = BothWays(2 * width + 1, inner)
+        self.similar = nn.Linear(6 * inner, 1, bias=False)
+        self.merge = nn.Linear(6 * inner, 2 * inner)
+        self.again = BothWays(2 * inner, inner)
+        self.out = nn.Linear(4 * inner, 2)
 
     def forward(self, rows: Tensor, batch: Batch) -> Tensor:
         """[N, D] -> [N, 2]. Only tokens of the passage can be an answer, and the last token, which means that there is
         none; all others have the lowest score there is."""
         assert batch.sources is not None, "a span is looked for in a question and its passage"
-        lengths = torch.tensor(batch.lengths, device=rows.device)[:, None]  # [B, 1]
-        steps = torch.arange(max(batch.lengths), device=rows.device)  # [T]
-        index = batch.first_rows[:, None] + torch.minimum(steps, lengths - 1)  # [B, T]: rows, the last one repeated
-        turned = (lengths - 1 - steps).clamp(min=0)  # [B, T]: the same from the end
-        within = steps < lengths  # [B, T]
-        asked = (batch.sources[index] == 0) & within  # [B, T]
-        compared = self._compared(batch.ids[index], asked)[within]  # [N, D + 1]
-        x = self.dropout(torch.cat([rows, compared], dim=1))[index]  # [B, T, 2D + 1]
-        texts = torch.arange(len(lengths), device=rows.device)[:, None]  # [B, 1]
-        right, _ = self.rightward(x)  # [B, T, I]: what fills up short texts comes after them
-        left, _ = self.leftward(x[texts, turned])
-        read = torch.cat([right, left[texts, turned]], dim=2)  # [B, T, 2I]
-        lowest = torch.finfo(read.dtype).min
-        weights = self.weigh(read)[..., 0].masked_fill(~asked, lowest).softmax(1) * asked  # [B, T]
-        question = torch.einsum("bt,bti->bi", weights, read)  # [B, 2I]
-        ends = self.ask(self.dropout(question)).view(len(read), 2, -1)  # [B, 2, 2I]
-        scores = (self.dropout(read) @ ends.mT)[within]  # [N, 2]
+        lengths = torch.tensor(batch.lengths, device=rows.device)  # [B]
+        ids, sources = padded(batch.ids, batch), padded(batch.sources + 1, batch) - 1  # [B, T]
+        same = (ids[:, :, None] == ids[:, None]) & across(sources)  # [B, T, T]
+        words = spelled(self.embedding, batch)  # [B, T, D]
+        told = [padded(rows, batch), words, same.any(2, keepdim=True).to(words.dtype)]
+        x = self.dropout(self.read(self.dropout(torch.cat(told, dim=2)), lengths))  # [B, T, 2I]
+        wanted = self._asked(x, (sources == 0)[:, None])
+        merged = self.dropout(F.relu(self.merge(torch.cat([x, wanted, x * wanted], dim=2))))  # [B, T, 2I]
+        again = self.dropout(self.again(merged, lengths))  # [B, T, 2I]
+        scores = self.out(torch.cat([merged, again], dim=2))[real(batch)]  # [N, 2]
         possible = (batch.sources == 1).index_fill(0, batch.last_rows, True)  # [N]
-        return scores.masked_fill(~possible[:, None], lowest)
+        return scores.masked_fill(~possible[:, None], torch.finfo(scores.dtype).min)
 
-    def _compared(self, ids: Tensor, asked: Tensor) -> Tensor:
-        """Ids and whether they are of the question, [B, T] -> the question's words most like each, and whether it is
-        one of them: [B, T, D + 1]."""
-        places = asked.any(0).nonzero()  # none where the question has no pieces
-        reach = int(places.max()) + 1 if len(places) else 0  # Q: no token of a question lies behind
-        asked = asked[:, None, :reach]  # [B, 1, Q]
-        same = ((ids[:, :, None] == ids[:, None, :reach]) & asked).any(2, keepdim=True)  # [B, T, 1]
-        words = self.embedding(ids)  # [B, T, D]
-        key = F.relu(self.compare(words))  # [B, T, I]
-        alike = key @ key[:, :reach].mT * key.shape[2] ** -0.5  # [B, T, Q]
-        alike = alike.masked_fill(~asked, torch.finfo(alike.dtype).min).softmax(2) * asked
-        return torch.cat([alike @ words[:, :reach], same.to(words.dtype)], dim=2)
+    def _asked(self, x: Tensor, asked: Tensor) -> Tensor:
+        """For each token the mean of the question's tokens that are like it (Seo et al. 2017, equations 1 and 2), or
+        zeros where the question has no tokens: [B, T, 2I], [B, 1, T] -> [B, T, 2I]."""
+        one, other, both = self.similar.weight[0].chunk(3)  # [2I] each
+        alike = (x @ one)[:, :, None] + (x @ other)[:, None] + (x * both) @ x.mT  # [B, T, T]
+        return (alike.masked_fill(~asked, torch.finfo(alike.dtype).min).softmax(2) * asked) @ x
 
 
 class ReadingPair(nn.Module):
@@ -106,8 +116,7 @@ class ReadingPair(nn.Module):
     def forward(self, rows: Tensor, batch: Batch) -> Tensor:
         """[N, D] -> [B, K]."""
         assert batch.sources is not None, "a pair says which token is of which text"
-        words = self.embedding(batch.ids)  # [N, D]
-        words = padded(F.layer_norm(words, words.shape[-1:]), batch)  # [B, T, D]
+        words = spelled(self.embedding, batch)  # [B, T, D]
         sources = padded(batch.sources + 1, batch) - 1  # [B, T]
         first, second = sources == 0, sources == 1
         other = self.align(words, across(sources))

@@ -59,7 +59,7 @@ WHOLE = Size(
     lessons.Amounts(
         snli_epochs=3.0,
         altered_epochs=1.0,
-        questions=18_000,
+        questions=26_000,
         unanswered=False,
         topic_epochs=1.5,
         sentiment_epochs=1.0,

@@ -45,7 +45,7 @@ class Size:
 
 
 # About twelve million tokens: an hour and a quarter on one core.
-AMOUNTS = lessons.Amounts(questions=26_000, unanswered=False, topic_epochs=1.5)
+AMOUNTS = lessons.Amounts(questions=36_000, unanswered=False, topic_epochs=1.5)
 WHOLE = Size(AMOUNTS, batch_tokens=2048, length=xlnet_lm.WHOLE.length, reader=128, body_rate=4e-4, head_rate=2e-3)
 TINY = Size(replace(AMOUNTS, longest_text=96, longest_passage=112), 256, xlnet_lm.TINY.length, 16, 3e-3, 3e-3)
 
