@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
+TABLES = ("chinese.json", "chinese_catalog.json")
 SCRIPT = HERE / "language.js"
 CHOICE = (
     '<p class="mz-languages" role="group" aria-label="Language 语言" translate="no">'
@@ -22,5 +23,7 @@ CHOICE = (
 @cache
 def chinese() -> dict[str, str]:
     """Each sentence of the page and its translation; `{}` stands for anything, and is {1}, {2}, ... in the latter."""
-    tables = [json.loads((HERE / name).read_text(encoding="utf-8")) for name in ("chinese.json", "chinese_catalog.json")]
-    return tables[0] | tables[1]
+    said: dict[str, str] = {}
+    for name in TABLES:
+        said |= json.loads((HERE / name).read_text(encoding="utf-8"))
+    return said
