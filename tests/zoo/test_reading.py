@@ -12,7 +12,7 @@ from zoo.contracts import Batch, Encoding
 from zoo.errors import BadCheckpoint
 from zoo.family import Model
 from zoo.models import gpt2, xlnet
-from zoo.models.reading import ReadingPair
+from zoo.models.reading import ReadingPair, question_first
 from zoo.weights.keymap import LoadReport
 
 
@@ -61,6 +61,13 @@ def test_only_the_passage_and_the_last_token_can_be_an_answer_and_the_question_m
         assert (found[:, 0] > lowest).tolist() == possible
     inside = [found[[source == 1 for source in e.sources]] for e, found in zip((one, other), scores, strict=True)]
     assert not torch.allclose(*inside, atol=1e-3)
+
+
+def test_a_text_that_begins_with_its_passage_is_read_with_its_question_first() -> None:
+    sources = torch.tensor([[1, 1, 1, -1, 0, -1, -1], [1, -1, 0, 0, -1, -9, -9], [-1, 0, -1, 1, 1, -1, -9]])
+    order, back = question_first(sources, torch.tensor([7, 5, 6]))
+    assert order.tolist() == [[3, 4, 5, 6, 0, 1, 2], [1, 2, 3, 4, 0, 5, 6], [0, 1, 2, 3, 4, 5, 6]]
+    assert torch.equal(order.gather(1, back), torch.arange(7).expand(3, 7))
 
 
 PAIRS = [

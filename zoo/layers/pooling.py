@@ -52,3 +52,8 @@ def largest(x: Tensor, among: Tensor) -> Tensor:
 def average(x: Tensor, among: Tensor) -> Tensor:
     """The mean of some tokens, or zeros: [B, T, D], [B, T] -> [B, D]."""
     return (x * among[..., None]).sum(1) / among.sum(1).clamp(min=1)[:, None]
+
+
+def swap(x: Tensor, places: Tensor) -> Tensor:
+    """Tokens in another order: [B, T, D], [B, T] -> [B, T, D]."""
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))

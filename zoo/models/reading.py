@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from zoo.contracts import Batch
 from zoo.layers.alignment import Alignment, across
-from zoo.layers.pooling import average, largest, padded, real
+from zoo.layers.pooling import average, largest, padded, real, swap
 
 
 def with_reader(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,6 +37,15 @@ def spelled(embedding: nn.Embedding, batch: Batch) -> Tensor:
     """What the tokens are wherever they stand, in numbers of a size that layers learn from: [N] -> [B, T, D]."""
     words = embedding(batch.ids)  # [N, D]
     return padded(F.layer_norm(words, words.shape[-1:]), batch)
+
+
+def question_first(sources: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The order in which a text that begins with its passage is read with its question first, and the way back: whoever
+    reads the passage should know what is asked. Other texts stay as they are. [B, T], [B] -> [B, T] twice."""
+    steps, lengths = torch.arange(sources.shape[1], device=sources.device), lengths[:, None]
+    moved = ((sources == 1).sum(1) * (sources[:, 0] == 1))[:, None]  # [B, 1]: length of a passage that comes first
+    inside = steps < lengths  # what fills up short texts stays where it is
+    return ((steps + moved) % lengths).where(inside, steps), ((steps - moved) % lengths).where(inside, steps)
 
 
 class BothWays(nn.Module):
@@ -79,12 +88,13 @@ class ReadingSpan(nn.Module):
         ids, sources = padded(batch.ids, batch), padded(batch.sources + 1, batch) - 1  # [B, T]
         same = (ids[:, :, None] == ids[:, None]) & across(sources)  # [B, T, T]
         words = spelled(self.embedding, batch)  # [B, T, D]
-        told = [padded(rows, batch), words, same.any(2, keepdim=True).to(words.dtype)]
-        x = self.dropout(self.read(self.dropout(torch.cat(told, dim=2)), lengths))  # [B, T, 2I]
-        wanted = self._asked(x, (sources == 0)[:, None])
+        told = torch.cat([padded(rows, batch), words, same.any(2, keepdim=True).to(words.dtype)], dim=2)
+        order, back = question_first(sources, lengths)
+        x = self.dropout(self.read(self.dropout(swap(told, order)), lengths))  # [B, T, 2I]
+        wanted = self._asked(x, (sources.gather(1, order) == 0)[:, None])
         merged = self.dropout(F.relu(self.merge(torch.cat([x, wanted, x * wanted], dim=2))))  # [B, T, 2I]
         again = self.dropout(self.again(merged, lengths))  # [B, T, 2I]
-        scores = self.out(torch.cat([merged, again], dim=2))[real(batch)]  # [N, 2]
+        scores = swap(self.out(torch.cat([merged, again], dim=2)), back)[real(batch)]  # [N, 2]
         possible = (batch.sources == 1).index_fill(0, batch.last_rows, True)  # [N]
         return scores.masked_fill(~possible[:, None], torch.finfo(scores.dtype).min)
 

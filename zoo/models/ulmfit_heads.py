@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zoo.contracts import Batch
 from zoo.layers.alignment import Alignment, across
-from zoo.layers.pooling import average, largest, padded, real
+from zoo.layers.pooling import average, largest, padded, real, swap
 
 DROPOUTS = (0.4, 0.1)  # before the first linear map of a classifier, and before the others: fastai's; training only
 
@@ -125,11 +125,6 @@ def backwards(batch: Batch) -> Tensor:
     """Where each place of [B, T] is when every text is turned round, padding left behind."""
     lengths = torch.tensor(batch.lengths, device=batch.ids.device)[:, None]
     return (lengths - 1 - torch.arange(max(batch.lengths), device=batch.ids.device)).clamp(min=0)
-
-
-def swap(x: Tensor, places: Tensor) -> Tensor:
-    """Tokens in another order: [B, T, D], [B, T] -> [B, T, D]."""
-    return x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
 
 
 class PoolingClassifier(nn.Module):
