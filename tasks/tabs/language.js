@@ -113,8 +113,8 @@
         if (known && element.getAttribute(name) === known.chinese) element.setAttribute(name, known.english);
       });
     }
-    for (const button of document.querySelectorAll("[data-language]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.language === language));
+    for (const button of document.querySelectorAll("[data-speak]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.speak === language));
     }
   };
 
@@ -125,10 +125,10 @@
     try { return localStorage.getItem(KEY); } catch { return null; }
   };
   document.addEventListener("click", (event) => {
-    const button = event.target instanceof Element && event.target.closest("[data-language]");
+    const button = event.target instanceof Element && event.target.closest("[data-speak]");
     if (!button) return;
-    keep(button.dataset.language);
-    speak(button.dataset.language);
+    keep(button.dataset.speak);
+    speak(button.dataset.speak);
   });
   const asked = new URLSearchParams(location.search).get("lang");
   const wanted = asked ?? kept() ?? navigator.language;

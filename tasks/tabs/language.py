@@ -15,8 +15,8 @@ TABLES = ("chinese.json", "chinese_catalog.json")
 SCRIPT = HERE / "language.js"
 CHOICE = (
     '<p class="mz-languages" role="group" aria-label="Language 语言" translate="no">'
-    '<button type="button" data-language="en" lang="en">English</button>'
-    '<button type="button" data-language="zh" lang="zh-CN">中文</button></p>'
+    '<button type="button" data-speak="en" lang="en">English</button>'
+    '<button type="button" data-speak="zh" lang="zh-CN">中文</button></p>'
 )
 
 

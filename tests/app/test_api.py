@@ -56,7 +56,7 @@ def test_all_forward_passes_wait_in_one_line_and_batches_in_their_own(demo):
     batches = {"batch_task", "batch_example", "batch_look", "batch_look_task", "batch_look_example"}
     compared = {"compare_task", "compare_preset", "compare_vote", "compare_share"}
     examples = {f"{task}_example" for task in TASKS}
-    assert set(light) == models | views | batches | compared | examples | {"open_tab"} | stops
+    assert set(light) == models | views | batches | compared | examples | {"open_tab", "chinese"} | stops
     assert demo._queue.max_size == 32
 
 

@@ -90,7 +90,7 @@ def test_the_first_example_runs_at_one_press_and_both_files_hold_it(panel, tmp_p
     assert json.loads(lines[0]) == {
         "text": "I laughed from the first scene to the last.", "label": "positive",
         "bert-mini#sentiment answer": "negative", "bert-mini#sentiment probability": 0.9,
-        "ulmfit-mini#sentiment answer": "negative", "ulmfit-mini#sentiment probability": 0.9,
+        "gpt-mini#sentiment answer": "negative", "gpt-mini#sentiment probability": 0.9,
     }  # fmt: skip
     with saved(panel, "csv", tmp_path).open(encoding="utf-8-sig", newline="") as file:
         assert [len(row) for row in csv.reader(file)] == [6] * 9

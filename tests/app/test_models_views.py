@@ -203,7 +203,7 @@ class Holding(FakeEngine):
 def test_a_model_of_the_hub_tells_more_once_it_is_in_memory():
     model = replace(load("gpt-mini"), name="gpt2", revision="0123abc")
     card = model_card.card(Holding(model), catalog.get("gpt2"))
-    assert "6 layers, width 256, 8 heads of attention, vocabulary 8,192, reads 512 tokens at once" in card
+    assert "6 layers, width 256, 8 heads of attention, vocabulary 8,195, reads 512 tokens at once" in card
     assert "mz-pieces" in card
     assert "Unload from memory" in card
     assert "0123abc" in card

@@ -18,6 +18,7 @@ from tests import minis, tiny_data
 from tests.zoo.stopping import Killed, kill, same_weights
 from zoo.contracts import Batch, Encoding, HeadSpec, Tokenizer
 from zoo.engine import Engine
+from zoo.engine.explain import watched
 from zoo.errors import BadData, BadParameter
 from zoo.family import Network
 from zoo.models import gpt2
@@ -107,12 +108,10 @@ def test_the_span_head_knows_which_tokens_are_of_the_question(tokenizer: Tokeniz
     text = questions(tokenizer)[2]
     both = [text, replace(text, ids=(*text.ids[:3], text.ids[1], text.ids[-1]))]  # "a" and "b", "a" and "a"
     batch = Batch.of(both)
-    head = network(tokenizer).heads["qa"]
-    asked = (batch.sources == 0).view(2, -1)  # type: ignore[union-attr]
-    found = head._compared(batch.ids.view(2, -1), asked)  # type: ignore[operator]
-    assert found[:, 3, -1].tolist() == [0, 1]
-    words = head.embedding(torch.tensor(text.ids[1]))  # type: ignore[operator]
-    assert torch.allclose(found[:, :, :-1], words.expand(2, len(text), -1), atol=1e-6)  # the only word there is
+    made = network(tokenizer).eval()
+    with watched(made.get_submodule("heads.qa.dropout")) as seen:
+        made(batch, "qa")
+    assert seen[0][:, 3, -1].tolist() == [0, 1]
 
 
 def test_a_question_without_a_token_is_answered_all_the_same(tokenizer: Tokenizer) -> None:
@@ -156,8 +155,8 @@ def test_what_is_new_learns_faster_and_every_parameter_once(tokenizer: Tokenizer
     held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(held) == len(list(made.parameters()))
     assert held[id(made.body.word.weight)]["lr"] == 1.0  # type: ignore[union-attr]
-    assert held[id(made.get_parameter("heads.qa.ask.weight"))]["lr"] == 2.0
-    assert held[id(made.get_parameter("heads.qa.ask.bias"))]["weight_decay"] == 0
+    assert held[id(made.get_parameter("heads.qa.out.weight"))]["lr"] == 2.0
+    assert held[id(made.get_parameter("heads.qa.out.bias"))]["weight_decay"] == 0
 
 
 # The recipes.

@@ -375,5 +375,5 @@ def test_a_reader_of_another_width_is_begun_anew(data: Path, tuned: Path, tmp_pa
     run = Run(data, tmp_path, tiny=True, start=tuned / "checkpoint-float32")
     wider = xlnet_mini.begin(run, replace(xlnet_mini.TINY, reader=24)).network
     before = zoo.load(tuned / "checkpoint-float32").network
-    assert wider.get_parameter("heads.qa.ask.weight").shape[1] == 48
+    assert wider.get_parameter("heads.qa.out.weight").shape[1] == 4 * 24
     assert torch.equal(wider.get_parameter("heads.lm.bias"), before.get_parameter("heads.lm.bias"))

@@ -235,10 +235,5 @@ FAMILY = Family(
     ),
     longest=lambda config: config.n_positions,
     new_state=new_state,
-    cannot={
-        "nli": "GPT-2 judges pairs once it is fine-tuned to; its authors published the language model alone.",
-        "qa": "GPT-2 marks answers once it is fine-tuned to; its authors published the language model alone.",
-        "classify": "GPT-2 labels texts once it is fine-tuned to; its authors published the language model alone.",
-    },
     about="Reads from left to right; learnt by guessing the next piece of eight million web pages.",
 )
