@@ -6,8 +6,8 @@ the rows are read again as BiDAF does (Seo et al. 2017): from both ends, beside 
 2017, section 3.2), then each token with the words of the question that are most like it, and once more from both ends.
 
 In the same way a pair of texts is compared word by word here (Parikh et al. 2016): from the row of the last token,
-gpt-mini and xlnet-mini had learnt nothing of it after a thousand batches, and with this head they were right in two of
-three pairs after two hundred.
+gpt-mini and xlnet-mini were right in 37 and 41 of 100 after a thousand batches of all tasks; with this head, on NLI
+alone, in 67 and 55 after two hundred.
 
 B texts, N rows, T tokens of the longest text, D width, I width of the reader, K labels.
 """
