@@ -91,7 +91,7 @@ class Progress:
     done: int
     of: int
     seconds: float
-    loading: bool = False
+    fetched: int | None = None  # bytes of the model's files, while it is not in memory
 
     @property
     def rate(self) -> float:
@@ -105,16 +105,17 @@ class Progress:
 
 
 def run(engine: Engine, batch: Batch) -> Iterator[Progress]:
-    """Answer all rows, model by model, so that each is loaded once. Yields at least twice a second or so.
+    """Answer all rows, model by model, so that each is loaded once. Yields at least twice a second or so, also
+    while a model is loaded.
 
     A row that cannot be answered gets its error and a model that cannot be had its own; neither ends the run.
     """
     done, seconds, of = 0, 0.0, len(batch.sheet.rows) * len(batch.models)
     for asked in batch.models:
-        yield Progress(asked.name, 0, done, of, seconds, loading=True)
         said = batch.answers[asked.name]
         try:
-            engine.model(asked.model)
+            for fetched in engine.opening(asked.model):
+                yield Progress(asked.name, 0, done, of, seconds, fetched)
             work = (_summaries if batch.sheet.task == "summarize" else _chunks)(engine, batch, asked)
             started = time.perf_counter()
             for many in work:

@@ -25,6 +25,13 @@ LABELS = ("nli", "classify")  # tasks whose answer is one of a few words
 
 
 @dataclass(frozen=True)
+class Loading:
+    """A model is not in memory yet; so many bytes of its files have been fetched."""
+
+    fetched: int
+
+
+@dataclass(frozen=True)
 class Asked:
     """A question to a model: the texts of a task in the order of its fields, and its keyword arguments."""
 
@@ -42,15 +49,28 @@ class Asked:
         else:
             yield task.run(engine, self.model, *self.texts, head=self.head, **self.options)
 
+    def steps(self, engine: Engine) -> Generator[Loading | Result]:
+        """The same, but first how the model comes into memory; the results' time of loading has that in it."""
+        started = time.perf_counter()
+        for fetched in engine.opening(self.model):
+            yield Loading(fetched)
+        waited = time.perf_counter() - started
+        with closing(self.answers(engine)) as answers:
+            for made in answers:
+                spent = made.timings
+                yield replace(made, timings=spent | {name: spent.get(name, 0.0) + waited for name in ("load", "total")})
+
 
 @dataclass(frozen=True)
 class Column:
-    """What one model has said so far: nothing yet, a result that grows, or a mistake. `done` ends it."""
+    """What one model has said so far: nothing yet, that it is being loaded, a result that grows, or a mistake. `done`
+    ends it."""
 
     asked: Asked
     result: Result | None = None
     error: ZooError | None = None
     done: bool = False
+    loading: Loading | None = None
 
 
 def compare(engine: Engine, asked: Sequence[Asked]) -> Generator[tuple[Column, ...]]:
@@ -66,17 +86,21 @@ def compare(engine: Engine, asked: Sequence[Asked]) -> Generator[tuple[Column, .
     columns = [Column(one) for one in asked]
     yield tuple(columns)
     with ExitStack() as stack:
-        streams = [stack.enter_context(closing(one.answers(engine))) for one in asked]
+        streams = [stack.enter_context(closing(one.steps(engine))) for one in asked]
         while not all(column.done for column in columns):
             for index, stream in enumerate(streams):
                 if columns[index].done:
                     continue
                 columns[index] = _step(columns[index], stream)
                 yield tuple(columns)
+                while columns[index].loading is not None:  # before the next model is asked for anything
+                    columns[index] = _step(columns[index], stream)
+                    yield tuple(columns)
 
 
-def _step(column: Column, stream: Iterator[Result]) -> Column:
-    """A column after the next word of its model."""
+def _step(column: Column, stream: Iterator[Loading | Result]) -> Column:
+    """A column after the next word of its model, or of its loading."""
+    column = replace(column, loading=None)
     try:
         made = next(stream, None)
     except ZooError as mistake:
@@ -87,6 +111,8 @@ def _step(column: Column, stream: Iterator[Result]) -> Column:
         return replace(column, error=broken, done=True)
     if made is None:
         return replace(column, done=True)
+    if isinstance(made, Loading):
+        return replace(column, loading=made)
     return replace(column, result=made, done=bool(made.verdict))
 
 

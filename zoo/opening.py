@@ -9,12 +9,14 @@ from zoo import catalog
 from zoo.errors import Unsupported
 from zoo.family import Model
 from zoo.weights.fetch import Fetched, resolve
+from zoo.weights.hub import Progress
 from zoo.weights.load import load_folder
 
 
-def load(source: str | Path, progress: bool = False) -> Model:
+def load(source: str | Path, progress: bool | Progress = False) -> Model:
     """Load a checkpoint: a catalog name, a Hub id `owner/name[@revision]`, or a folder in Hub layout.
 
+    `progress` shows a download on the terminal, or calls back with (file, bytes here, bytes in all).
     Says what it loaded from which commit in `model.source`, `model.revision` and, tensor by tensor, `model.report`.
     Raises UnknownModel, ModelUnavailable, DownloadFailed, BadCheckpoint or CheckpointMismatch.
     """
@@ -30,7 +32,9 @@ def load(source: str | Path, progress: bool = False) -> Model:
     )
 
 
-def locate(source: str, progress: bool = False, refresh: bool = False) -> tuple[Fetched, catalog.Checkpoint | None]:
+def locate(
+    source: str, progress: bool | Progress = False, refresh: bool = False
+) -> tuple[Fetched, catalog.Checkpoint | None]:
     """Where the files of `source` lie on this machine, fetched if need be, and its catalog row if it has one.
 
     `refresh` asks the Hub where a branch stands now, instead of going on with the commit fetched before.

@@ -17,11 +17,12 @@ import gradio as gr
 from gradio.components import Component
 
 from tasks import TASKS, batch, intake
-from tasks.tabs import batch_views, views
+from tasks.tabs import batch_views, menus, views
 from tasks.tabs.asking import LIGHT, failures
-from tasks.tabs.common import COUNT, waiting
+from tasks.tabs.common import COUNT
 from tasks.tabs.menus import choice, chosen, menu, rows
 from tasks.tabs.samples import SAMPLES
+from zoo import catalog
 from zoo.engine import Engine
 from zoo.errors import ZooError
 
@@ -142,11 +143,12 @@ def _handlers(engine: Engine, cache: Path) -> tuple[Callable[..., Iterator[Any]]
                 if session in asked:
                     stopped = True
                     break
-                if time.monotonic() - drawn >= EVERY or step.loading:
+                if time.monotonic() - drawn >= EVERY or step.fetched is not None:
                     drawn = time.monotonic()
                     shown = batch_views.progress(step, len(work.sheet.rows))
-                    if step.loading and (name := batch.Chosen.of(step.model).model) not in dict(engine.loaded()):
-                        shown = views.working(waiting(name))
+                    if step.fetched is not None:
+                        model = catalog.get(batch.Chosen.of(step.model).model)
+                        shown = views.working(menus.coming(model, step.fetched))
                     yield _numbered(shown), gr.skip(), gr.skip(), gr.skip(), gr.skip()
         broken = "".join(wrong)
         if not work.rows:

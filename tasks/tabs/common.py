@@ -20,8 +20,7 @@ from tasks.results import Result
 from tasks.tabs import chips, saved, share, views, why
 from tasks.tabs.asking import INFER, LIGHT, TaskTab, failures
 from tasks.tabs.examples import EXAMPLES, Example
-from tasks.tabs.menus import LONG, absent, menu, with_head
-from zoo import catalog
+from tasks.tabs.menus import LONG, absent, menu, waiting, with_head
 from zoo.engine import Engine
 from zoo.errors import ZooError
 
@@ -34,21 +33,14 @@ def respond(
     """The card after each step of an answer, with its result if there is one. Never raises: errors become cards."""
     texts = values[: len(tab.words)]
     with failures(tab.task) as cards:
-        asked = tab.asked(value, values)
-        if asked.model not in {name for name, _ in engine.loaded()}:
-            yield views.working(waiting(asked.model)), None
-        for made in asked.answers(engine):
-            yield card(tab, made, texts), made
+        asked, shown = tab.asked(value, values), ""
+        for step in asked.steps(engine):
+            if isinstance(step, Result):
+                yield card(tab, step, texts), step
+            elif shown != (shown := views.working(waiting(tab.task, asked.model, step.fetched))):
+                yield shown, None
     for wrong in cards:
         yield wrong, None
-
-
-def waiting(model: str) -> str:
-    """What a visitor reads until a model is in memory."""
-    row = catalog.get(model)
-    if row.embedded:
-        return f"Loading {model} …"
-    return f"Fetching {model}: {row.megabytes:,} MB, which can take minutes the first time."
 
 
 def card(tab: TaskTab, made: Result, texts: Sequence[Any], **how: Any) -> str:

@@ -260,7 +260,7 @@ def _column(tab: TaskTab, column: Column, all_columns: Sequence[Column], stopped
     if made is not None:
         parts.append(_said(tab, made, column, all_columns, bool(letter)))
     elif column.error is None:
-        parts.append('<p class="mz-working">Waiting for its turn …</p>' if not stopped else "")
+        parts.append(_awaited(column, bool(letter)) if not stopped else "")
     if column.error is not None:
         message = "This model cannot answer now." if letter else views.esc(column.error.message)
         parts.append(f'<div class="mz-error" role="alert"><b>That did not work.</b><p>{message}</p></div>')
@@ -268,6 +268,15 @@ def _column(tab: TaskTab, column: Column, all_columns: Sequence[Column], stopped
         parts.append('<p class="mz-note">Stopped.</p>')
     known = letter or views.esc(asked.model)
     return f'<article class="mz-result mz-column" data-model="{known}">{"".join(parts)}</article>'
+
+
+def _awaited(column: Column, blind: bool) -> str:
+    """What stands in a column that has no answer yet. A download's size would say which model it is."""
+    if column.loading is None:
+        return '<p class="mz-working">Waiting for its turn …</p>'
+    asked = column.asked
+    told = "Loading …" if blind else menus.waiting(asked.task, asked.model, column.loading.fetched)
+    return f'<p class="mz-working">{views.esc(told)}</p>'
 
 
 def _said(tab: TaskTab, made: Result, column: Column, all_columns: Sequence[Column], blind: bool) -> str:

@@ -90,3 +90,22 @@ def _label(row: Checkpoint, task: str, head: str) -> str:
 def readiness(row: Checkpoint) -> str:
     """What it takes until a checkpoint answers: nothing, or a download of so many megabytes."""
     return "ready" if row.embedded else f"{row.megabytes:,} MB"
+
+
+def waiting(task: str, model: str, fetched: int) -> str:
+    """What a visitor reads until a model is in memory: what it waits for, how far that is, and who answers at once."""
+    told = coming(catalog.get(model), fetched)
+    ready = next((row.name for row in rows(task) if row.embedded and row.name != model), None)
+    return f"{told} {ready} answers at once." if fetched and ready else told
+
+
+def coming(row: Checkpoint, fetched: int) -> str:
+    """How far the loading of a checkpoint is, with `fetched` bytes of its files here."""
+    if row.embedded:
+        return f"Loading {row.name} …"
+    here = round(fetched / 1e6)
+    if here >= row.megabytes:
+        return f"Loading {row.name}: all of it is here."
+    if here:
+        return f"Fetching {row.name}: {here:,} of {row.megabytes:,} MB."
+    return f"Fetching {row.name}: {row.megabytes:,} MB, which can take minutes the first time."

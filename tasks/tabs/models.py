@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from tasks.tabs import compare, filters, leaderboard, lineage, menus
-from tasks.tabs.asking import INFER, LIGHT, guarded
+from tasks.tabs.asking import INFER, LIGHT, failures
 from tasks.tabs.model_card import card, here, megabytes, tasks_of
 from tasks.tabs.parity import parity_of, parity_table
 from tasks.tabs.views import esc, link
@@ -34,6 +34,11 @@ PICK = """element.addEventListener("click", (event) => {
 // Gradio changes what differs and leaves the rest: a state may change by its text alone
 const changes = {childList: true, characterData: true, subtree: true};
 new MutationObserver(() => window.mzModels?.()).observe(element, changes);"""
+BUSY = """watch("value", () => {
+  const pressed = document.querySelector("#models-table button[data-load]:disabled");
+  const told = element.textContent.trim();
+  if (pressed && told) pressed.textContent = told;
+});"""
 OPEN = """element.addEventListener("click", (event) => {
   const name = event.target.closest("[data-open]")?.dataset.open;
   if (name) trigger("select", {value: name});
@@ -63,9 +68,13 @@ def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown], 
         engine.unload(_named(event))
         return table(engine, current)
 
-    def load(event: gr.EventData) -> tuple[str, str]:
+    def load(event: gr.EventData) -> Iterator[tuple[Any, str]]:
         name = _named(event)
-        return name, _load(engine, name) if name else ""
+        with failures("models") as cards:
+            for fetched in engine.opening(name) if name else ():
+                told = menus.coming(catalog.get(name), fetched)
+                yield gr.skip(), f'<p class="mz-unseen" role="status">{esc(told)}</p>'
+        yield (name, cards[0] if cards else ""), ""
 
     def try_in(event: gr.EventData) -> list[Any]:
         row, task = catalog.find(_named(event)), str(getattr(event, "task", ""))
@@ -86,6 +95,7 @@ def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown], 
             with gr.Tab("Checkpoints", id="models-list", elem_id="models-list-tab"):
                 gr.HTML('<p class="mz-ask">Every checkpoint of the zoo. Choose one to read its card.</p>')
                 gr.HTML(filters.bar(), js_on_load=SCRIPT.read_text(encoding="utf-8"), elem_id="models-filter")
+                coming = gr.HTML("", js_on_load=BUSY, elem_id="models-coming")
                 listed = gr.HTML(js_on_load=PICK, elem_id="models-table")
                 parity = gr.HTML(elem_id="models-parity")
             with gr.Tab("Family graph", id="models-lines", elem_id="models-lines-tab") as lines:
@@ -94,7 +104,7 @@ def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown], 
                 board = gr.HTML(js_on_load=None, elem_id="models-board")
         listed.select(pick, current, [current, trouble, listed], api_name="models_pick", **LIGHT)
         listed.delete(unload, current, listed, api_name="models_unload", **LIGHT)
-        loading = listed.apply(load, None, trouble, api_name="models_load", api_visibility="private",
+        loading = listed.apply(load, None, [trouble, coming], api_name="models_load", api_visibility="private",
                                show_progress="hidden", **INFER)  # fmt: skip
         loading.then(show, [current, trouble], listed, api_name="models_loaded", **LIGHT)
         listed.option_select(try_in, None, [tabs, *task_menus.values(), *comparing], api_name="models_try", **LIGHT)
@@ -109,16 +119,6 @@ def _once(tab: gr.Tab, view: gr.HTML, draw: Any, name: str) -> None:
     """Draw a view when its tab is opened first, and leave it as the visitor left it from then on."""
     drawn = gr.State(False)
     tab.select(lambda done: (gr.skip(), True) if done else (draw(), True), drawn, [view, drawn], api_name=name, **LIGHT)
-
-
-def _load(engine: Engine, name: str) -> str:
-    """Load a model; what went wrong as HTML, empty when nothing did."""
-
-    def load() -> str:
-        engine.model(name)
-        return ""
-
-    return guarded("models", load)
 
 
 def _named(event: gr.EventData) -> str:

@@ -41,6 +41,7 @@ class FakeEngine:
         self.gone: set[str] = set()  # models that cannot be had, in spite of their names
         self.stubborn: set[str] = set()  # models that are there as well, and give every pair the first label
         self._running = 0
+        self.fetching: dict[str, list[int]] = {}  # bytes that `opening` tells of, of models that are fetched
         self.mixes: list[tuple[str, LayerMix]] = []  # of every model
         self._loaded: dict[str, int] = {}
 
@@ -61,6 +62,13 @@ class FakeEngine:
         return SimpleNamespace(
             name=name, revision="fake", head=lambda kind, head=None: head or kind, heads={}, mixes=self.mixes
         )
+
+    def opening(self, name: str) -> Iterator[int]:
+        if name not in self._loaded:
+            for here in self.fetching.get(name, [0]):
+                yield here
+                time.sleep(0.3 if name in self.fetching else 0)
+            self.model(name)
 
     def classify(
         self, name: str, head: str | None, texts: Sequence[tuple[str, str | None]], timings: Timings | None = None

@@ -187,6 +187,19 @@ def test_loading_and_unloading_keep_the_memory_true(visitor, url, engine):
     assert engine.loaded() == []
 
 
+def test_a_button_tells_how_far_a_download_is(visitor, url, engine, monkeypatch):
+    monkeypatch.setattr(engine, "fetching", {"distilgpt2": [0, 120_000_000, 900_000_000]})
+    listed = view(visitor, url, "list")
+    listed.get_by_label("Find").fill("distilgpt2")
+    listed.get_by_role("button", name="distilgpt2", exact=True).click()
+    listed.get_by_role("button", name="Load", exact=True).click()
+    size = catalog.get("distilgpt2").megabytes
+    expect(listed.locator("[data-load]")).to_have_text(f"Fetching distilgpt2: 120 of {size} MB.")
+    expect(listed.locator("#models-coming").get_by_role("status")).to_contain_text("all of it is here")
+    expect(listed.get_by_role("button", name="Load", exact=True)).to_be_enabled()
+    expect(listed.locator("#models-coming").get_by_role("status")).to_have_count(0)
+
+
 def test_what_cannot_be_loaded_says_why(visitor, url):
     listed = view(visitor, url, "list")
     listed.get_by_label("Find").fill("distilgpt2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,7 +135,8 @@ def test_pasted_text_that_cannot_be_read_says_what_is_read() -> None:
 class Stub:
     """Stands for an engine; the tasks that are asked are stubs as well."""
 
-    def model(self, name: str) -> None:
+    def opening(self, name: str) -> Iterator[int]:
+        yield 0
         if name == "absent":
             raise ModelUnavailable("absent is not on this machine.")
 

@@ -9,6 +9,7 @@ import pytest
 from tasks import compare
 from tasks.compare import Asked, Column, agreement, normal, own_words
 from tasks.results import Result
+from tests.app.fake import FakeEngine
 from zoo.errors import BadParameter, ModelUnavailable
 
 
@@ -85,8 +86,12 @@ def asked(model: str, **options: int) -> Asked:
 
 def test_models_take_turns_and_a_mistake_stays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     speaking = Speaking(monkeypatch)
-    steps = list(compare.compare(None, [asked("a", words=2), asked("b", words=9, fails=2), asked("c", words=3)]))  # type: ignore[arg-type]
-    assert speaking.turns == ["a", "b", "c", "a", "b", "c", "c"]
+    steps = list(
+        compare.compare(
+            FakeEngine(), [asked("mini-a", words=2), asked("mini-b", words=9, fails=2), asked("mini-c", words=3)]
+        )
+    )  # type: ignore[arg-type]
+    assert speaking.turns == [f"mini-{one}" for one in "abcabcc"]
     assert all(column.result is None and not column.done for column in steps[0])
     first, second, third = steps[-1]
     assert first.result is not None and first.result.answer == "w w " and first.error is None
@@ -96,15 +101,26 @@ def test_models_take_turns_and_a_mistake_stays_alone(monkeypatch: pytest.MonkeyP
 
 def test_closing_ends_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
     speaking = Speaking(monkeypatch)
-    steps = compare.compare(None, [asked("a", words=5), asked("b", words=5)])  # type: ignore[arg-type]
-    for _ in range(3):
+    steps = compare.compare(FakeEngine(), [asked("mini-a", words=5), asked("mini-b", words=5)])  # type: ignore[arg-type]
+    for _ in range(5):  # the models come into memory first
         next(steps)
     steps.close()  # type: ignore[attr-defined]
-    assert sorted(speaking.closed) == ["a", "b"] and speaking.turns == ["a", "b"]
+    assert sorted(speaking.closed) == speaking.turns == ["mini-a", "mini-b"]
 
 
 def test_how_many_and_which(monkeypatch: pytest.MonkeyPatch) -> None:
     Speaking(monkeypatch)
     for models, message in (("a", "models to compare, not 1"), ("abcde", "not 5"), ("aa", "chosen twice")):
         with pytest.raises(BadParameter, match=message):
-            next(compare.compare(None, [asked(model, words=1) for model in models]))  # type: ignore[arg-type]
+            next(compare.compare(FakeEngine(), [asked(model, words=1) for model in models]))  # type: ignore[arg-type]
+
+
+def test_a_column_tells_how_far_its_model_is_and_counts_that_as_loading() -> None:
+    engine: Any = FakeEngine()
+    engine.fetching = {"bert-mini": [0, 20_000_000]}
+    asked = [Asked("nli", model, None, ("It rains.", "It is not dry.")) for model in ("bert-mini", "gpt-mini")]
+    steps = list(compare.compare(engine, asked))
+    fetched = [[one.loading and one.loading.fetched for one in step] for step in steps]
+    assert fetched == [[None, None], [0, None], [20_000_000, None], [None, None], [None, 0], [None, None]]
+    assert all(column.done and column.result is not None for column in steps[-1])
+    assert steps[-1][0].result is not None and steps[-1][0].result.timings["load"] > 0.5

@@ -17,6 +17,7 @@ from torch.nn.functional import softplus
 from zoo import generation
 from zoo.contracts import Batch, Encoding, HeadSpec, Pieces
 from zoo.engine import reading
+from zoo.engine.arriving import Arriving, watched
 from zoo.engine.reading import Read
 from zoo.engine.store import ModelStore
 from zoo.engine.windows import steps
@@ -25,6 +26,7 @@ from zoo.family import Model
 from zoo.generation import Sampling
 from zoo.heads import PER_TEXT
 from zoo.opening import load
+from zoo.weights.hub import Progress
 
 STEP_TOKENS = 4096  # tokens computed at once
 
@@ -115,11 +117,12 @@ class Engine:
         self,
         memory_bytes: int | None = None,
         progress: bool = False,
-        open_model: Callable[[str, bool], Model] = load,
+        open_model: Callable[[str, bool | Progress], Model] = load,
     ) -> None:
         """`memory_bytes` is the budget for models, half of the machine's memory by default; `progress` shows
-        downloads on stderr; `open_model(name, progress)` makes a model."""
-        self._store = ModelStore(lambda name: open_model(name, progress), memory_bytes)
+        downloads on stderr, else `opening` tells of them; `open_model(name, progress)` makes a model."""
+        self._arriving = Arriving()
+        self._store = ModelStore(lambda name: open_model(name, progress or self._arriving.listener(name)), memory_bytes)
         self._forward = threading.Lock()  # torch uses all cores for one pass; two at once only slow each other
 
     @property
@@ -144,6 +147,15 @@ class Engine:
         """The model of that name, loaded when it is not in memory."""
         with (timings or Timings()).stage("load"):
             return self._store.get(name)
+
+    def opening(self, name: str) -> Iterator[int]:
+        """Load a model, and tell how many bytes of its files were fetched until it is in memory; nothing if it is.
+
+        Raises what loading raises. Who stops listening does not stop the loading.
+        """
+        if name not in dict(self.loaded()):
+            for _ in watched(lambda: self.model(name)):
+                yield self._arriving.bytes(name)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
