@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests import minis
 from tests.hub_server import HubServer
@@ -73,6 +76,33 @@ def test_what_goes_wrong_is_raised_where_somebody_listens() -> None:
 
     with pytest.raises(ModelUnavailable, match="gone"):
         list(Engine(open_model=opened).opening("a"))
+
+
+def test_what_went_wrong_leaves_nothing_in_memory() -> None:
+    """Half a model is hundreds of megabytes, and Python looks for cycles seldom in a process of a million objects."""
+    left: list[weakref.ref[torch.Tensor]] = []
+
+    def opened(name: str, progress: bool | Progress) -> Model:
+        half = torch.zeros(9)
+        left.append(weakref.ref(half))
+        raise ModelUnavailable("gone")
+
+    engine = Engine(open_model=opened)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ModelUnavailable) as caught:
+            engine.model("a")
+        del caught
+        with pytest.raises(ModelUnavailable) as caught:
+            list(engine.opening("a"))
+        del caught
+        until = time.monotonic() + 10  # the thread has to end
+        while any(one() is not None for one in left) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_who_stops_listening_does_not_stop_the_loading(folder: Path) -> None:

@@ -38,15 +38,20 @@ def watched(work: Callable[[], object]) -> Iterator[None]:
     Who no longer listens does not stop it: others may wait for the same.
     """
     over: Future[Any] = Future()
+    threading.Thread(target=_do, args=(work, over), daemon=True).start()
+    try:
+        while not over.done():
+            yield
+            wait([over], timeout=PAUSE)
+        over.result()
+    finally:
+        del over  # or it and an error that it holds keep each other, and half a model, in memory
 
-    def do() -> None:
-        try:
-            over.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised below, where somebody waits
-            over.set_exception(error)
 
-    threading.Thread(target=do, daemon=True).start()
-    while not over.done():
-        yield
-        wait([over], timeout=PAUSE)
-    over.result()
+def _do(work: Callable[[], object], over: Future[Any]) -> None:
+    try:
+        over.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - raised where somebody waits
+        over.set_exception(error)
+    finally:
+        del over

@@ -59,6 +59,7 @@ class ModelStore:
         finally:
             with self._lock:
                 del self._loading[name]
+            del future  # or it and an error that it holds keep each other, and half a model, in memory
 
     def unload(self, name: str) -> bool:
         """Forget a model; whether it was there."""
