@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from tasks import explain
+from tasks.checks import head_of
 from tasks.tabs import views, why_views
 from tasks.tabs.asking import INFER, Asked, TaskTab, guarded
 from zoo.engine import Engine, reasons
@@ -123,7 +124,8 @@ def explanation(
     if kind == ATTENTION:
         return why_views.attention(reasons.attention(engine, asked.model, (first, second)), layer, head, special)
     if kind == LAYERS:
-        return why_views.layers(reasons.layers(engine, asked.model, asked.head, (first, second)))
+        named = head_of(asked.model, tab.task, asked.head)
+        return why_views.layers(reasons.layers(engine, asked.model, named, (first, second)))
     if kind == LEAST:
         field = tab.last_field
         return why_views.reduced(explain.reduce_input(engine, tab.task, asked.model, asked.texts, field, asked.head))

@@ -55,6 +55,26 @@ def test_another_task_brings_its_fields_and_models(visitor: Visitor, url: str) -
     expect(panel.locator(".mz-column[data-model=bert-mini] .mz-verdict")).to_be_visible()
 
 
+def test_a_link_brings_the_comparison_back(visitor: Visitor, url: str) -> None:
+    panel = visitor.at(url, "compare")
+    panel.locator("#compare-task").get_by_text("Classify").click()
+    expect(panel.locator("#compare-second")).to_be_hidden()
+    chosen = panel.locator("#compare-models .token")
+    expect(chosen.first).to_be_visible()
+    names = chosen.all_inner_texts()
+    panel.locator("#compare-first textarea").fill("Not <b>bad</b> at all.")
+    panel.locator("#compare-share-run").click()
+    link = panel.locator("#compare-share pre").inner_text()
+    visitor.page.goto("about:blank")
+    visitor.page.goto(link)
+    expect(visitor.page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
+    expect(panel.locator("#compare-first textarea")).to_have_value("Not <b>bad</b> at all.")
+    expect(panel.locator("#compare-second")).to_be_hidden()
+    expect(chosen).to_have_text(names)
+    panel.locator("#compare-run").click()
+    expect(panel.locator(".mz-column .mz-verdict")).to_have_count(len(names))
+
+
 def test_stop_keeps_what_is_written(page: Any) -> None:
     engine, names = FakeEngine(delay=0.2), compare.proposed("summarize")
     with serve(engine) as address:

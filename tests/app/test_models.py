@@ -234,6 +234,21 @@ def test_a_model_can_be_tried_in_a_task(visitor, url, name, task, label):
     expect(panel.locator(".block.mz-output")).to_contain_text("total" if "mini" in name else f"{name} is not on this")
 
 
+def test_a_model_can_be_compared_with_its_parent(visitor, url):
+    listed = view(visitor, url, "list")
+    listed.get_by_role("button", name="bert-mini", exact=True).click()
+    button = listed.get_by_role("button", name="Compare with")
+    other = button.get_attribute("data-compare")
+    button.click()
+    panel = visitor.page.locator("#compare-tab")
+    expect(panel).to_be_visible()
+    expect(panel.locator("#compare-models .token")).to_have_count(2)
+    for name in ("bert-mini", other):
+        expect(panel.locator("#compare-models")).to_contain_text(name)
+    panel.locator("#compare-run").click()
+    expect(panel.locator(".mz-column[data-model=bert-mini] .mz-verdict")).to_be_visible()
+
+
 def test_the_snippet_can_be_copied(visitor, url):
     visitor.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     listed = view(visitor, url, "list")

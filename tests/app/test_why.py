@@ -66,6 +66,14 @@ def test_attention_of_every_head(fold: Any) -> None:
     assert card.locator(".mz-map thead th", has_text="[CLS]").count() == 0
 
 
+def test_what_each_layer_would_answer(fold: Any) -> None:
+    panel = fold("nli", "Layers")
+    card = panel.locator("#nli-why .mz-why")
+    card.get_by_text("What the head “nli” says of each layer").wait_for()
+    assert card.locator("thead th").all_inner_texts() == ["entailment", "neutral", "contradiction"]
+    assert card.locator("tbody tr").count() == 7  # the embeddings and six layers
+
+
 def test_least_words(fold: Any) -> None:
     panel = fold("nli", "Least words")
     panel.locator("#nli-why", has_text="The least that still gets").wait_for()
