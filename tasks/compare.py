@@ -76,14 +76,9 @@ class Column:
 def compare(engine: Engine, asked: Sequence[Asked]) -> Generator[tuple[Column, ...]]:
     """All columns after each step. Models that write take turns, a token each; a mistake ends its own column only.
 
-    Raises BadParameter for fewer than two models, more than MOST, or one twice.
+    Raises what `checked` does.
     """
-    names = [(one.model, one.head) for one in asked]
-    if not 2 <= len(names) <= MOST:
-        raise BadParameter(f"Choose 2 to {MOST} models to compare, not {len(names)}.")
-    if len(set(names)) < len(names):
-        raise BadParameter("A model was chosen twice; each is compared once.")
-    columns = [Column(one) for one in asked]
+    columns = [Column(one) for one in checked(asked)]
     yield tuple(columns)
     with ExitStack() as stack:
         streams = [stack.enter_context(closing(one.steps(engine))) for one in asked]
@@ -96,6 +91,16 @@ def compare(engine: Engine, asked: Sequence[Asked]) -> Generator[tuple[Column, .
                 while columns[index].loading is not None:  # before the next model is asked for anything
                     columns[index] = _step(columns[index], stream)
                     yield tuple(columns)
+
+
+def checked(asked: Sequence[Asked]) -> Sequence[Asked]:
+    """The same, if it can be compared. Raises BadParameter for less than two models, more than MOST, or one twice."""
+    names = [(one.model, one.head) for one in asked]
+    if not 2 <= len(names) <= MOST:
+        raise BadParameter(f"Choose 2 to {MOST} models to compare, not {len(names)}.")
+    if len(set(names)) < len(names):
+        raise BadParameter("A model was chosen twice; each is compared once.")
+    return asked
 
 
 def _step(column: Column, stream: Iterator[Loading | Result]) -> Column:

@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--dev", type=Path, help="rows to watch by; a part of --data is split off for that otherwise")
     train.add_argument("--from", dest="source", default="", metavar="CHECKPOINT", help=f"go on from it: {SOURCE}")
     train.add_argument("--soft", type=Path, help="learn from a teacher too: the --out of the recipe soft-labels")
+    train.add_argument("--only", default="", metavar="HEAD", help="the head to teach, of the recipe head: nli or qa")
     train.add_argument(
         "--out", type=Path, help="where snapshots, the log and the checkpoint go; runs/RECIPE by default"
     )

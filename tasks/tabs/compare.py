@@ -15,11 +15,11 @@ from tasks import TASKS, compare
 from tasks.compare import MOST, Asked, Column, Pace
 from tasks.results import Result
 from tasks.tabs import ballot, chips, links, menus, share, views
-from tasks.tabs.asking import INFER, LIGHT, Option, TaskTab, failures
+from tasks.tabs.asking import INFER, LIGHT, Option, TaskTab, failures, guarded
 from tasks.tabs.examples import ALICE, APOLLO, VOLCANO
 from zoo import catalog
 from zoo.engine import Engine
-from zoo.errors import BadParameter, ZooError
+from zoo.errors import BadParameter
 
 REDRAW = 0.12  # seconds between two drawings of columns that grow
 LABELS = {
@@ -106,7 +106,7 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> Built:
         with gr.Row(elem_classes="mz-buttons"):
             run = gr.Button("Compare", variant="primary", elem_classes="mz-run", elem_id="compare-run")
             stop = gr.Button("Stop", variant="secondary", interactive=False, elem_id="compare-stop")
-            share_it = gr.Button("Make a link", variant="secondary", elem_id="compare-share-run")
+            share_run = gr.Button("Make link and code", variant="secondary", elem_id="compare-share-run")
         link = gr.HTML("", js_on_load=share.COPY, elem_id="compare-share")
         output = gr.HTML("", js_on_load=ballot.VOTE, elem_id="compare-output", elem_classes="mz-output")
         told = gr.HTML("", elem_id="compare-told")
@@ -120,7 +120,7 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> Built:
     output.select(ballot.vote, seen, [told, seen], api_name="compare_vote", **LIGHT)
     run.click(api_name="compare_run", **event)
     stop.click(end, None, stop, api_name="compare_stop", **LIGHT)
-    share_it.click(_link, filled, link, api_name="compare_share", **LIGHT)
+    share_run.click(_sharing(engine, by_task), filled, link, api_name="compare_share", **LIGHT)
     task.input(_of_task, task, [one, other, models], api_name="compare_task", **LIGHT)
     filling = presets.select(_filled, None, [task, one, other, models], api_name="compare_preset", **LIGHT)
     filling.then(api_name="compare_preset_run", **event)
@@ -147,13 +147,20 @@ def with_models(task: str, models: Sequence[str]) -> list[Any]:
     return as_asked(task, first, second, models, *(one.default for one in OPTIONS))
 
 
-def _link(request: gr.Request, task: str, one: str, other: str, models: Sequence[str], *options: Any) -> str:
-    """A link to this comparison, or why there is none."""
-    texts = (one, other)[: len(TASKS[task].fields)]
-    try:
-        return share.link_card(request, links.comparison(task, models or (), texts, OPTIONS, options))
-    except ZooError as mistake:
-        return views.error(mistake.message, mistake.code)
+def _sharing(engine: Engine, tabs: Mapping[str, TaskTab]) -> Callable[..., str]:
+    """What makes the link to this comparison and its code, or says why there is none."""
+
+    def share_it(request: gr.Request, task: str, one: str, other: str, models: Sequence[str], *options: Any) -> str:
+        def made() -> str:
+            asked = compare.checked(asked_of(tabs, task, (one, other), models, options))
+            link = share.link_to(
+                share.base_of(request), lambda: links.comparison(task, models, asked[0].texts, OPTIONS, options)
+            )
+            return share.card_of_all(engine, tabs[task], share.base_of(request), link, asked)
+
+        return guarded("compare", made)
+
+    return share_it
 
 
 def proposed(task: str) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from tasks import TASKS
+from tasks.compare import Asked
 from tasks.tabs import code, links, views
 from tasks.tabs.asking import INFER, TaskTab, guarded
 from zoo.engine import Engine
@@ -58,10 +59,12 @@ def page_of(base: str) -> str:
     return f"https://huggingface.co/spaces/{space}" if (space := os.environ.get("SPACE_ID")) else base
 
 
-def link_card(request: gr.Request, query: str) -> str:
-    """A link with that query, to be copied."""
-    block = _block("Link to this", f"{page_of(base_of(request))}?{query}")
-    return f'<section class="mz-result mz-share" role="status">{block}</section>'
+def link_to(base: str, query: Callable[[], str]) -> str:
+    """The block with the link to the page in the state of `query`, or a note that says why there is none."""
+    try:
+        return _block("Link to this", f"{page_of(base)}?{query()}")
+    except ZooError as mistake:
+        return views.note(mistake.message)
 
 
 def card(engine: Engine, tab: TaskTab, base: str, value: str, values: tuple[Any, ...]) -> str:
@@ -70,17 +73,27 @@ def card(engine: Engine, tab: TaskTab, base: str, value: str, values: tuple[Any,
     defaults = {one.name: one.default for one in tab.options}
     *_, result = asked.answers(engine)
     count = len(TASKS[tab.task].fields)
-    try:
-        link = f"{page_of(base)}?{links.query(tab, value, values[:count], values[count:])}"
-        parts = [_block("Link to this", link)]
-    except ZooError as mistake:
-        parts = [views.note(mistake.message)]
-    parts += [
+    return _card(
+        link_to(base, lambda: links.query(tab, value, values[:count], values[count:])),
         _block("Python", code.python(asked, defaults)),
         _block("curl", code.curl(asked, defaults, base, tab.api(engine))),
         _block("gradio_client", code.client(asked, defaults, base)),
         _block("JSON, as the Hub's task has it", json.dumps(result.as_hub(), ensure_ascii=False, indent=1)),
-    ]
+    )
+
+
+def card_of_all(engine: Engine, tab: TaskTab, base: str, link: str, asked: Sequence[Asked]) -> str:
+    """Link and code for a comparison."""
+    defaults = {one.name: one.default for one in tab.options}
+    return _card(
+        link,
+        _block("Python", code.python_of_all(asked, defaults)),
+        _block("curl", "\n".join(code.curl(one, defaults, base, tab.api(engine)) for one in asked)),
+        _block("gradio_client", code.client_of_all(asked, defaults, base)),
+    )
+
+
+def _card(*parts: str) -> str:
     return f'<section class="mz-result mz-share" role="status">{"".join(parts)}</section>'
 
 

@@ -64,7 +64,7 @@ def test_a_link_brings_the_comparison_back(visitor: Visitor, url: str) -> None:
     names = chosen.all_inner_texts()
     panel.locator("#compare-first textarea").fill("Not <b>bad</b> at all.")
     panel.locator("#compare-share-run").click()
-    link = panel.locator("#compare-share pre").inner_text()
+    link = panel.locator("#compare-share pre").first.inner_text()
     visitor.page.goto("about:blank")
     visitor.page.goto(link)
     expect(visitor.page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")

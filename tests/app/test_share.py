@@ -13,7 +13,8 @@ import pytest
 pytest.importorskip("pytest_playwright")
 from playwright.sync_api import expect
 
-from tasks import nli
+from tasks import TASKS, nli
+from tasks.tabs import compare
 from tests.app.conftest import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -57,6 +58,33 @@ def test_every_snippet_runs_and_gives_what_the_page_says(visitor: Visitor, real_
 
     verdict = subprocess.run([sys.executable, "-c", made["Python"]], **run).stdout
     assert (nli.WORDS[answer] if task == "nli" else answer or "does not answer") in verdict
+
+
+@pytest.mark.parametrize("task", TEXTS)
+def test_every_snippet_of_a_comparison_runs(visitor: Visitor, real_url: str, task: str) -> None:
+    visitor.page.goto(real_url)
+    panel = visitor.at(real_url, "compare")
+    panel.locator("#compare-task").get_by_text(TASKS[task].title, exact=True).click()
+    expect(panel.locator("#compare-second")).to_be_visible(visible=len(TEXTS[task]) > 1)
+    for place, text in zip(("first", "second"), TEXTS[task].values(), strict=False):
+        panel.locator(f"#compare-{place} textarea").fill(text)
+    panel.locator("#compare-run").click()
+    chosen = len(compare.proposed(task))
+    expect(panel.locator(".mz-column .mz-time")).to_have_count(chosen)
+    agreed = panel.locator(".mz-agreed").inner_text()
+    panel.locator("#compare-share-run").click()
+    blocks = panel.locator("#compare-share .mz-code")
+    expect(blocks).to_have_count(4)
+    made = {one.locator("h4").inner_text(): one.locator("pre").inner_text() for one in blocks.all()}
+    run: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 120}
+
+    said = subprocess.run(["bash", "-c", made["curl"]], **run).stdout
+    answers = [json.loads(line.removeprefix("data: "))[0] for line in said.splitlines() if line.startswith("data: ")]
+    assert len(answers) == chosen
+    printed = subprocess.run([sys.executable, "-c", made["gradio_client"]], **run).stdout
+    assert all(one["answer"].strip() in printed for one in answers)
+    python = subprocess.run([sys.executable, "-c", made["Python"]], **run).stdout
+    assert python.splitlines()[-1] == agreed
 
 
 @pytest.mark.parametrize("task", TEXTS)

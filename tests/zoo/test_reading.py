@@ -12,7 +12,7 @@ from zoo.contracts import Batch, Encoding
 from zoo.errors import BadCheckpoint
 from zoo.family import Model
 from zoo.models import gpt2, xlnet
-from zoo.models.reading import ReadingPair, question_first
+from zoo.models.reading import ReadingPair, ReadingSpan, matches, question_first
 from zoo.weights.keymap import LoadReport
 
 
@@ -22,7 +22,7 @@ def reader(family: str) -> Model:
     if family == "gpt2":
         return model
     torch.manual_seed(0)
-    config = replace(model.config, reader=8, pair_heads=("nli",))
+    config = replace(model.config, reader=8, matches=3, pair_heads=("nli",))
     return replace(model, config=config, network=xlnet.build(config, model.heads).eval())
 
 
@@ -68,6 +68,21 @@ def test_a_text_that_begins_with_its_passage_is_read_with_its_question_first() -
     order, back = question_first(sources, torch.tensor([7, 5, 6]))
     assert order.tolist() == [[3, 4, 5, 6, 0, 1, 2], [1, 2, 3, 4, 0, 5, 6], [0, 1, 2, 3, 4, 5, 6]]
     assert torch.equal(order.gather(1, back), torch.arange(7).expand(3, 7))
+
+
+def test_what_is_known_of_equal_tokens() -> None:
+    ids = torch.tensor([[5, 6, 7, 9, 6, 7, 8, 6, 5, 4]])
+    sources = torch.tensor([[0, 0, 0, -1, 1, 1, 1, 1, 1, 1]])
+    found = matches(ids, sources)[0]
+    assert found[:, 0].tolist() == [1, 1, 1, 0, 1, 1, 0, 1, 1, 0]  # 4 and 8 stand in the passage only
+    assert found[:, 1].tolist() == [0, 1, 1, 0, 1, 1, 0, 0, 0, 0]  # "6 7" is in both
+    assert found[:, 2].tolist() == [1, 0.5, 1, 0, 0.5, 1, 0, 0.5, 1, 0]  # 6 stands in the passage twice
+
+
+def test_an_older_reader_hears_of_equal_tokens_as_it_learnt_to() -> None:
+    made = [ReadingSpan(torch.nn.Embedding(9, 8), 4, told) for told in (1, 3)]
+    assert [one.read.rightward.input_size for one in made] == [17, 19]
+    assert [one.loudness for one in made] == [1, 4]
 
 
 PAIRS = [

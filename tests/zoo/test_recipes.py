@@ -24,6 +24,7 @@ from tasks import classify, nli, qa, summarize
 from tests import minis, tiny_data
 from zoo import own
 from zoo.contracts import HeadSpec
+from zoo.errors import BadParameter
 from zoo.rows import read_rows
 from zoo.training import distill, finetune, lessons, loop, own_data
 from zoo.training.recipes import RECIPES, Run
@@ -88,6 +89,8 @@ def planned(name: str, data: Path, folder: Path, get: Any) -> Run:
     if name in FILES:
         start = get("bert-lm").run.checkpoint
         return Run(data / FILES[name], folder / name, source=str(start))
+    if name == "head":
+        return Run(data, folder / name, start=get("xlnet-mini").run.checkpoint, tiny=True, only="qa")
     start = None
     family, _, part = name.partition("-")
     if part == "mini" and f"{family}-lm" in RECIPES:
@@ -172,7 +175,7 @@ def digest(run: Run) -> str:
 def test_what_a_recipe_made_loads_and_answers(name: str, runs: Any) -> None:
     folder = runs(name).run.checkpoint
     model = zoo.load(folder)
-    assert model.family.name == RECIPES[name].family or name in FILES
+    assert model.family.name == RECIPES[name].family or not RECIPES[name].family
     tasks = own.tasks_of(model.heads)
     if name.endswith("-mini"):
         assert {"nli", "qa", "classify"} <= tasks.keys() and len(tasks["classify"]) == 2
@@ -181,6 +184,23 @@ def test_what_a_recipe_made_loads_and_answers(name: str, runs: Any) -> None:
         for head in heads:
             more = {"max_new_tokens": 4} if task == "summarize" else {}
             assert RUN[task](engine, str(folder), *ASKED[task], head=head, **more).verdict
+
+
+def test_a_head_taught_alone_leaves_everything_else_as_it_was(runs: Any) -> None:
+    before = zoo.load(runs("xlnet-mini").run.checkpoint).network.state_dict()
+    after = zoo.load(runs("head").run.checkpoint.with_name("checkpoint-float32")).network.state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("heads.qa.") for name in changed)
+    assert "heads.qa.embedding.weight" not in changed
+
+
+def test_only_heads_with_networks_of_their_own_are_taught_alone(runs: Any, data: Path, tmp_path: Path) -> None:
+    start = runs("xlnet-mini").run.checkpoint
+    for only in ("", "topic", "nowhere"):
+        with pytest.raises(BadParameter, match="can be taught: nli, qa"):
+            RECIPES["head"](Run(data, tmp_path, start=start, tiny=True, only=only))
+    with pytest.raises(BadParameter, match="--from"):
+        RECIPES["head"](Run(data, tmp_path, tiny=True, only="qa"))
 
 
 @pytest.mark.parametrize("family", [name.removesuffix("-mini") for name in RECIPES if name.endswith("-mini")])

@@ -22,7 +22,8 @@ from torch.nn.utils.rnn import pad_sequence
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Network, labels_of, read_fields
-from zoo.models.ulmfit_heads import PairClassifier, Pointer, PoolingClassifier
+from zoo.models.reading import ReadingPair
+from zoo.models.ulmfit_heads import Pointer, PoolingClassifier
 from zoo.tokenizers.fastai import fastai_tokenizer
 from zoo.weights.fastai import LAYOUTS, layers_of, stem_of
 from zoo.weights.keymap import Alias, Drop, KeyTable, LoadReport, Rename, Rule
@@ -167,7 +168,7 @@ def build(config: UlmfitConfig, heads: Mapping[str, HeadSpec]) -> Network:
             word = body.word if config.tie_weights else nn.Embedding(config.vocab_size, width)
             return Decoder(word, config.out_bias)
         if spec.kind == "classifier" and name in config.pair_heads:
-            return PairClassifier(width, size, inner, bias, len(spec.labels))
+            return ReadingPair(body.word, size, len(spec.labels))
         if spec.kind == "classifier":
             widths = (3 * width, *inner, len(spec.labels))
             return PoolingClassifier(widths, bias, config.pad_token, config.bptt, config.max_len)

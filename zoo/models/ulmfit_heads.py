@@ -1,5 +1,5 @@
-"""What answers on top of an AWD-LSTM: the paper's pooling classifier (Howard & Ruder 2018, section 3.3), and two heads
-that the paper has not, for checkpoints trained here: a classifier of pairs, and one that points at an answer.
+"""What answers on top of an AWD-LSTM: the paper's pooling classifier (Howard & Ruder 2018, section 3.3), and a head
+that the paper has not, for checkpoints trained here, which points at an answer. For pairs there is reading.ReadingPair.
 
 Both let every word of one text look at the words of the other (Parikh et al. 2016; Chen et al. 2017, "Reading Wikipedia
 to Answer Open-Domain Questions", section 3.2), because a state that has one size for all that was read holds too little
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.contracts import Batch
-from zoo.layers.alignment import Alignment, across
+from zoo.layers.alignment import Alignment
 from zoo.layers.pooling import average, largest, padded, real, swap
 
 DROPOUTS = (0.4, 0.1)  # before the first linear map of a classifier, and before the others: fastai's; training only
@@ -54,29 +54,6 @@ class Layers(nn.Module):
         for index, layer in enumerate(self.layers):
             x = layer(F.relu(x) if index else x)
         return x
-
-
-class PairClassifier(nn.Module):
-    """Scores of a pair: the body's states pooled as for one text, beside what comparing each word with those of the
-    other text gives, pooled for each of the two."""
-
-    def __init__(self, width: int, size: int, inner: Sequence[int], bias: bool, labels: int) -> None:
-        super().__init__()
-        self.align = Alignment(width, size)
-        self.compare = nn.Linear(3 * width, size)
-        self.scores = Layers((3 * width + 4 * size, *inner, labels), bias)
-
-    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
-        """[N, D] -> [B, K]."""
-        assert batch.sources is not None, "a pair says which token is of which text"
-        x, sources = padded(rows, batch), padded(batch.sources + 1, batch) - 1  # [B, T, D], [B, T]
-        first, second = sources == 0, sources == 1
-        other = self.align(x, across(sources))
-        compared = F.relu(self.compare(torch.cat([x, other, x * other], dim=-1)))  # [B, T, S]
-        every = real(batch)
-        pooled = [rows[batch.last_rows], largest(x, every), average(x, every)]
-        pooled += [pool(compared, text) for text in (first, second) for pool in (largest, average)]
-        return self.scores(torch.cat(pooled, dim=-1))
 
 
 class Pointer(nn.Module):

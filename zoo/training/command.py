@@ -39,6 +39,7 @@ class Asked:
     threads: int | None
     scale: float
     tiny: bool
+    only: str = ""
 
 
 def listing() -> str:
@@ -60,6 +61,8 @@ def train(asked: Asked) -> str:
         raise BadParameter(f"--scale is {asked.scale}; it must be above 0 and at most 100.")
     if asked.threads is not None and asked.threads < 1:
         raise BadParameter(f"--threads is {asked.threads}; it must be at least 1.")
+    if asked.only and asked.recipe != "head":
+        raise BadParameter(f"--only is for the recipe head; {asked.recipe} teaches all that it has.")
     device = device_of(asked.device)
     start = start_of(asked.source, recipe, asked.recipe) if asked.source else None
     out = asked.out or Path("runs") / asked.recipe
@@ -78,6 +81,7 @@ def train(asked: Asked) -> str:
         asked.source,
         asked.dev,
         asked.soft,
+        asked.only,
         typed(asked),
     )
     began = time.monotonic()
@@ -159,6 +163,7 @@ def claim(out: Path, asked: Asked, data: Path) -> None:
         "data": _fingerprint(data),
         "dev": _fingerprint(asked.dev),
         "soft": _fingerprint(asked.soft),
+        "only": asked.only,
     }
     there = kept.is_file() or (out / "snapshot.pt").is_file()
     if there and not asked.resume:
@@ -167,7 +172,7 @@ def claim(out: Path, asked: Asked, data: Path) -> None:
         raise BadParameter(f"There is no run to resume in {out}. Leave out --resume, or name its folder by --out.")
     if kept.is_file():
         before: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        other = [f"{k} was {before.get(k)!r}, now {v!r}" for k, v in facts.items() if before.get(k) != v]
+        other = [f"{k} was {before.get(k, '')!r}, now {v!r}" for k, v in facts.items() if before.get(k, "") != v]
         if other:
             raise BadParameter(f"The run in {out} was started otherwise: {'; '.join(other)}. Resume it with the same.")
         return
@@ -186,6 +191,7 @@ def typed(asked: Asked) -> str:
         ("--data", asked.data),
         ("--dev", asked.dev),
         ("--from", asked.source or None),
+        ("--only", asked.only or None),
         ("--soft", asked.soft),
         ("--out", asked.out),
         ("--seed", asked.seed),

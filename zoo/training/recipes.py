@@ -24,6 +24,7 @@ class Run:
     source: str = ""  # what that checkpoint was called: a catalog name, a Hub repository, a folder
     dev: Path | None = None  # rows to watch a run by, where the recipe takes a file of the user's
     soft: Path | None = None  # a folder of the recipe soft-labels, to learn from a teacher too
+    only: str = ""  # the head to teach, where the recipe teaches one
     command: str = ""  # as it was typed, for the card
 
     @property
@@ -75,5 +76,6 @@ RECIPES: dict[str, Recipe] = {
         "ulmfit_mini", "train", "fine-tune ulmfit-lm in ULMFiT's stages on four tasks", "ulmfit", TASKS
     ),
     "xlnet-mini": Recipe("xlnet_mini", "train", "fine-tune xlnet-lm on four tasks", "xlnet", TASKS),
+    "head": Recipe("one_head", "train", "teach one head of a checkpoint anew, nli or qa, and nothing else", "", TASKS),
     "soft-labels": Recipe("distill", "soft_labels", "write what a teacher says of unlabelled texts", "", TASKS),
 }
