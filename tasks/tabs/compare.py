@@ -106,10 +106,9 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> Built:
         with gr.Row(elem_classes="mz-buttons"):
             run = gr.Button("Compare", variant="primary", elem_classes="mz-run", elem_id="compare-run")
             stop = gr.Button("Stop", variant="secondary", interactive=False, elem_id="compare-stop")
-            share_run = gr.Button("Make link and code", variant="secondary", elem_id="compare-share-run")
-        link = gr.HTML("", js_on_load=share.COPY, elem_id="compare-share")
         output = gr.HTML("", js_on_load=ballot.VOTE, elem_id="compare-output", elem_classes="mz-output")
         told = gr.HTML("", elem_id="compare-told")
+        share_run, shared = share.fold("compare")
         seen = gr.State(None)  # what a vote would be about: the task, and the models in the order of the columns
 
     filled: list[Component] = [task, one, other, models, *options]
@@ -120,7 +119,7 @@ def build(engine: Engine, tasks: Sequence[TaskTab]) -> Built:
     output.select(ballot.vote, seen, [told, seen], api_name="compare_vote", **LIGHT)
     run.click(api_name="compare_run", **event)
     stop.click(end, None, stop, api_name="compare_stop", **LIGHT)
-    share_run.click(_sharing(engine, by_task), filled, link, api_name="compare_share", **LIGHT)
+    share_run.click(_sharing(engine, by_task), filled, shared, api_name="compare_share", **LIGHT)
     task.input(_of_task, task, [one, other, models], api_name="compare_task", **LIGHT)
     filling = presets.select(_filled, None, [task, one, other, models], api_name="compare_preset", **LIGHT)
     filling.then(api_name="compare_preset_run", **event)

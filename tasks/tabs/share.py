@@ -39,11 +39,17 @@ def build(engine: Engine, tab: TaskTab, inputs: list[Component]) -> None:
         yield views.working("Asking once more for the JSON …")
         yield guarded(tab.task, lambda: card(engine, tab, base_of(request), str(value), values))
 
-    with gr.Accordion("Share and code", open=False, elem_id=f"{tab.task}-share-fold", elem_classes="mz-why-fold"):
-        ask = gr.Button("Make link and code", variant="secondary", elem_id=f"{tab.task}-share-run")
-        shown = gr.HTML("", js_on_load=COPY, elem_id=f"{tab.task}-share")
+    ask, shown = fold(tab.task)
     ask.click(share, inputs, shown, api_name=f"{tab.task}_share", api_visibility="private", show_progress="minimal",
               show_progress_on=shown, **INFER)  # fmt: skip
+
+
+def fold(name: str) -> tuple[gr.Button, gr.HTML]:
+    """The fold of a tab, with the button that asks for link and code, and where they stand then."""
+    with gr.Accordion("Share and code", open=False, elem_id=f"{name}-share-fold", elem_classes="mz-why-fold"):
+        ask = gr.Button("Make link and code", variant="secondary", elem_id=f"{name}-share-run")
+        shown = gr.HTML("", js_on_load=COPY, elem_id=f"{name}-share")
+    return ask, shown
 
 
 def base_of(request: gr.Request) -> str:

@@ -63,6 +63,7 @@ def test_a_link_brings_the_comparison_back(visitor: Visitor, url: str) -> None:
     expect(chosen.first).to_be_visible()
     names = chosen.all_inner_texts()
     panel.locator("#compare-first textarea").fill("Not <b>bad</b> at all.")
+    panel.locator("#compare-share-fold > button").click()
     panel.locator("#compare-share-run").click()
     link = panel.locator("#compare-share pre").first.inner_text()
     visitor.page.goto("about:blank")

@@ -72,6 +72,7 @@ def test_every_snippet_of_a_comparison_runs(visitor: Visitor, real_url: str, tas
     chosen = len(compare.proposed(task))
     expect(panel.locator(".mz-column .mz-time")).to_have_count(chosen)
     agreed = panel.locator(".mz-agreed").inner_text()
+    panel.locator("#compare-share-fold > button").click()
     panel.locator("#compare-share-run").click()
     blocks = panel.locator("#compare-share .mz-code")
     expect(blocks).to_have_count(4)
