@@ -45,7 +45,8 @@ def train(run: Run) -> dict[str, float]:
         config = replace(config, matches=MATCHES)
     network = model.family.build(config, model.heads).to(run.device)
     kept = {key: value for key, value in model.network.state_dict().items() if not key.startswith(f"heads.{name}.")}
-    network.load_state_dict(kept, strict=False)
+    left = network.load_state_dict(kept, strict=False)
+    assert not left.unexpected_keys and all(key.startswith(f"heads.{name}.") for key in left.missing_keys)
     network.requires_grad_(False)
     body = {id(parameter) for parameter in network.body.parameters()}  # its embedding may be in the head, too
     taught_here = [parameter for parameter in network.heads[name].parameters() if id(parameter) not in body]
