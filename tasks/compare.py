@@ -94,7 +94,7 @@ def compare(engine: Engine, asked: Sequence[Asked]) -> Generator[tuple[Column, .
 
 
 def checked(asked: Sequence[Asked]) -> Sequence[Asked]:
-    """The same, if it can be compared. Raises BadParameter for less than two models, more than MOST, or one twice."""
+    """The same, if it can be compared. Raises BadParameter for fewer than two models, more than MOST, or one twice."""
     names = [(one.model, one.head) for one in asked]
     if not 2 <= len(names) <= MOST:
         raise BadParameter(f"Choose 2 to {MOST} models to compare, not {len(names)}.")
