@@ -52,6 +52,7 @@ class Figure:
     megabytes: float  # of its folder; 0 of a baseline
     milliseconds: float  # to answer one text alone, the median; 0 where there is no such thing
     revision: str
+    weights: str  # digest of what answered, the body and one head; empty of a baseline
     digest: str  # of the data file
     limit: int  # only so many first rows were to be read; 0 for all
     date: str

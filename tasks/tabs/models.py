@@ -18,6 +18,7 @@ from zoo import catalog
 from zoo.catalog import Checkpoint
 from zoo.engine import Engine
 
+Drawn = tuple[str, tuple[str, str], list[tuple[str, int]]]  # the open card, its trouble, models in memory
 COLUMNS = ("Name", "Answers", "Language", "Parameters", "Size", "Licence", "State")
 WIDE = frozenset({"Language", "Parameters", "Size", "Licence"})  # not on a phone; the card has them
 SCRIPT = Path(__file__).with_name("models.js")
@@ -33,7 +34,9 @@ PICK = """element.addEventListener("click", (event) => {
 });
 // Gradio changes what differs and leaves the rest: a state may change by its text alone
 const changes = {childList: true, characterData: true, subtree: true};
-new MutationObserver(() => window.mzModels?.()).observe(element, changes);"""
+new MutationObserver(() => window.mzModels?.()).observe(element, changes);
+// A Gradio event on the way costs more than the tab itself: asked for once it is on the screen
+new IntersectionObserver(([seen]) => seen.isIntersecting && setTimeout(() => trigger("focus"), 60)).observe(element);"""
 BUSY = """watch("value", () => {
   const pressed = document.querySelector("#models-table button[data-load]:disabled");
   const told = element.textContent.trim();
@@ -52,21 +55,26 @@ def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown], 
     Nothing is drawn before the tab, or the view in it, is opened.
     """
 
-    def show(current: str, trouble: tuple[str, str]) -> str:
-        return table(engine, current, trouble)
+    def draw(current: str, trouble: tuple[str, str] = ("", "")) -> tuple[str, Drawn]:
+        return table(engine, current, trouble), (current, trouble, engine.loaded())
 
-    def pick(event: gr.EventData, current: str) -> tuple[str, tuple[str, str], str]:
+    def show(current: str, trouble: tuple[str, str], drawn: Drawn | None) -> tuple[Any, Any, Any]:
+        if drawn == (current, trouble, engine.loaded()):  # as it was left: a page of rows takes time to take in
+            return gr.skip(), gr.skip(), gr.skip()
+        return *draw(current, trouble), parity_table() if drawn is None else gr.skip()
+
+    def pick(event: gr.EventData, current: str) -> tuple[str, tuple[str, str], str, Drawn]:
         name = _named(event)
         opened = "" if name == current else name
-        return opened, ("", ""), table(engine, opened)
+        return opened, ("", ""), *draw(opened)
 
-    def open_from_graph(event: gr.EventData) -> tuple[Any, str, tuple[str, str], str]:
+    def open_from_graph(event: gr.EventData) -> tuple[Any, str, tuple[str, str], str, Drawn]:
         name = _named(event)
-        return gr.Tabs(selected="models-list"), name, ("", ""), table(engine, name)
+        return gr.Tabs(selected="models-list"), name, ("", ""), *draw(name)
 
-    def unload(event: gr.EventData, current: str) -> str:
+    def unload(event: gr.EventData, current: str) -> tuple[str, Drawn]:
         engine.unload(_named(event))
-        return table(engine, current)
+        return draw(current)
 
     def load(event: gr.EventData) -> Iterator[tuple[Any, str]]:
         name = _named(event)
@@ -89,8 +97,8 @@ def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown], 
         here = [gr.Dropdown(value=value) if name == task else gr.skip() for name in task_menus]
         return [gr.Tabs(selected=task), *here, *there]
 
-    with gr.Tab("Models", id="models", elem_id="models-tab") as tab:
-        current, trouble = gr.State(""), gr.State(("", ""))
+    with gr.Tab("Models", id="models", elem_id="models-tab"):
+        current, trouble, drawn = gr.State(""), gr.State(("", "")), gr.State(None)
         with gr.Tabs(elem_id="models-views", overflow_behavior="wrap") as inner:
             with gr.Tab("Checkpoints", id="models-list", elem_id="models-list-tab"):
                 gr.HTML('<p class="mz-ask">Every checkpoint of the zoo. Choose one to read its card.</p>')
@@ -102,15 +110,14 @@ def build(engine: Engine, tabs: gr.Tabs, task_menus: Mapping[str, gr.Dropdown], 
                 graph = gr.HTML(js_on_load=OPEN, elem_id="models-graph")
             with gr.Tab("Leaderboard", id="models-figures", elem_id="models-figures-tab") as figures:
                 board = gr.HTML(js_on_load=None, elem_id="models-board")
-        listed.select(pick, current, [current, trouble, listed], api_name="models_pick", **LIGHT)
-        listed.delete(unload, current, listed, api_name="models_unload", **LIGHT)
+        listed.select(pick, current, [current, trouble, listed, drawn], api_name="models_pick", **LIGHT)
+        listed.delete(unload, current, [listed, drawn], api_name="models_unload", **LIGHT)
         loading = listed.apply(load, None, [trouble, coming], api_name="models_load", api_visibility="private",
                                show_progress="hidden", **INFER)  # fmt: skip
-        loading.then(show, [current, trouble], listed, api_name="models_loaded", **LIGHT)
+        loading.then(draw, [current, trouble], [listed, drawn], api_name="models_loaded", **LIGHT)
         listed.option_select(try_in, None, [tabs, *task_menus.values(), *comparing], api_name="models_try", **LIGHT)
-        graph.select(open_from_graph, None, [inner, current, trouble, listed], api_name="models_open", **LIGHT)
-        tab.select(show, [current, trouble], listed, api_name="models_show", **LIGHT)
-        _once(tab, parity, parity_table, "models_parity")
+        graph.select(open_from_graph, None, [inner, current, trouble, listed, drawn], api_name="models_open", **LIGHT)
+        listed.focus(show, [current, trouble, drawn], [listed, drawn, parity], api_name="models_show", **LIGHT)
         _once(lines, graph, lineage.graph, "models_graph")
         _once(figures, board, leaderboard.board, "models_board")
 

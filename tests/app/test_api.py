@@ -51,7 +51,7 @@ def test_all_forward_passes_wait_in_one_line_and_batches_in_their_own(demo):
     assert others == {("infer", 1)}
     light = [event.api_name for event in demo.fns.values() if not event.queue and event.fn is not None]
     stops = {"summarize_stop", "compare_stop", "batch_stop"}
-    views = {"models_graph", "models_board", "models_parity"}
+    views = {"models_graph", "models_board"}
     models = {"models_pick", "models_unload", "models_show", "models_loaded", "models_open", "models_try"}
     batches = {"batch_task", "batch_example", "batch_look", "batch_look_task", "batch_look_example"}
     compared = {"compare_task", "compare_preset", "compare_vote", "compare_share"}

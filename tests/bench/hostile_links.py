@@ -48,8 +48,8 @@ def main() -> None:
     """Open them all in one browser, and say what became of them."""
     from playwright.sync_api import sync_playwright
 
-    from tests.app.fake import FakeEngine
     from tests.app.serving import LAUNCH, serve
+    from zoo import Engine
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--links", type=int, default=500)
@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     chance, found, wrong = random.Random(options.seed), Counter[str](), []
 
-    with serve(FakeEngine()) as url, sync_playwright() as playwright:
+    with serve(Engine()) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(**LAUNCH)
         page = browser.new_page()
         elsewhere: list[str] = []

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tasks import cards, figures, measures
 from tasks.__main__ import main
@@ -23,7 +24,7 @@ from zoo.training import heldout
 
 ROW = Figure(
     "bert-mini", "bert", "topic", "AG News test", 100, "accuracy", 90.5, 89.8, 91.1, 23_000_000, 24.1, 12.5, "abc",
-    "def", 0, "2026-01-02", "2-core machine", "python -m tasks eval classify",
+    "fed", "def", 0, "2026-01-02", "2-core machine", "python -m tasks eval classify",
 )  # fmt: skip
 HEADS = {
     "nli": HeadSpec("classifier", ("entailment", "neutral", "contradiction")),
@@ -95,6 +96,16 @@ def test_all_models_on_all_tasks_with_baselines(
     assert "baseline: sliding window" in printed and "Wikipedia leads, ROUGE-1" in printed and "Falls short" in printed
 
 
+def with_another(folder: Path, part: str) -> None:
+    """The checkpoint with other numbers where names begin so, under another revision."""
+    for path in folder.glob("*.safetensors"):
+        tensors = load_file(path)
+        save_file({n: t + 1 if n.startswith(part) and t.is_floating_point() else t for n, t in tensors.items()}, path)
+    config = json.loads((folder / "config.json").read_text())
+    config["zoo"]["revision"] = "another"
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def test_only_what_changed_is_measured_again(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +130,9 @@ def test_only_what_changed_is_measured_again(
     figures.write([row for row in kept if row.data != "SST-2 dev"], out)  # as after a run that was stopped
     assert measure() == ["SST-2 dev"] and len(figures.read(out)) == len(kept)
     assert measure("--again") == everything
+    with_another(bert, "heads.nli.")
+    assert measure() == ["SNLI dev", "SNLI test"]
+    assert {row.revision for row in figures.read(out)} == {"another"}
     minis.bert_checkpoint(bert, HEADS, seed=1)
     assert measure() == everything
     assert len(figures.read(out)) == len(kept), "old figures of the same cells are gone"

@@ -52,7 +52,6 @@ class Gpt2Config:
     tie_word_embeddings: bool = True
     eos_token_id: int | None = None
     reader: int = 0  # of this project's checkpoints: width of the heads that read the rows again; 0 for linear maps
-    matches: int = 1  # what those are told of equal tokens; see reading.matches
     pair_heads: tuple = ()  # names of the classifiers that compare two texts
 
 
@@ -133,7 +132,7 @@ def build(config: Gpt2Config, heads: Mapping[str, HeadSpec]) -> Network:
         if spec.kind == "choice":
             return Classifier(PlainPool(last_token), width, 1)
         if spec.kind == "span" and config.reader:
-            return ReadingSpan(body.word, config.reader, config.matches)
+            return ReadingSpan(body.word, config.reader)
         assert spec.kind in ("tokens", "span"), f"GPT-2 has no {spec.kind} head"
         return RowScores(width, len(spec.labels) if spec.kind == "tokens" else 2)
 

@@ -1,4 +1,4 @@
-"""The heads for spans and pairs of this project's own GPT-2 and XLNet checkpoints.
+"""The heads for spans and pairs of this project's own GPT-2, XLNet and ULMFiT checkpoints.
 
 When a causal body writes the row of a token it has not seen what follows, so a linear map on rows cannot know where an
 answer begins; and a small body that learnt from little text has not learnt to compare a passage with a question. Here
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +30,10 @@ MATCHES = 3  # numbers that say of a token whether the other text has it
 
 
 def with_reader(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with what only this project's checkpoints say: `reader`, the width of these heads, 0 for none;
-    `matches`, what they are told of equal tokens; and `pair_heads`, the classifiers that compare two texts."""
+    """A config with what only this project's checkpoints say: `reader`, the width of these heads, 0 for none; and
+    `pair_heads`, the classifiers that compare two texts."""
     named = raw.get("pair_heads", ())
-    return {"reader": 0, "matches": 1, **raw, "pair_heads": tuple(named) if isinstance(named, list) else named}
+    return {"reader": 0, **raw, "pair_heads": tuple(named) if isinstance(named, list) else named}
 
 
 def spelled(embedding: nn.Embedding, batch: Batch) -> Tensor:
@@ -89,28 +89,30 @@ class ReadingSpan(nn.Module):
     batches, and so told it had 26.
     """
 
-    def __init__(self, embedding: nn.Embedding, inner: int, told: int = MATCHES, dropout: float = 0.2) -> None:
-        """`told` is how many of `matches` it hears of."""
+    def __init__(
+        self, embedding: nn.Embedding, inner: int, none: Literal["first", "last"] = "last", dropout: float = 0.2
+    ) -> None:
+        """`none` is the token of a text that means that there is no answer, which its tokenizer calls the summary."""
         super().__init__()
         width = embedding.embedding_dim
         self.embedding = embedding  # the module is shared with the body
-        self.told = told
-        self.loudness = math.sqrt(2 * width) if told > 1 else 1.0
+        self.none = none
+        self.loudness = math.sqrt(2 * width)
         self.dropout = nn.Dropout(dropout)
-        self.read = BothWays(2 * width + told, inner)
+        self.read = BothWays(2 * width + MATCHES, inner)
         self.similar = nn.Linear(6 * inner, 1, bias=False)
         self.merge = nn.Linear(6 * inner, 2 * inner)
         self.again = BothWays(2 * inner, inner)
         self.out = nn.Linear(4 * inner, 2)
 
     def forward(self, rows: Tensor, batch: Batch) -> Tensor:
-        """[N, D] -> [N, 2]. Only tokens of the passage can be an answer, and the last token, which means that there is
-        none; all others have the lowest score there is."""
+        """[N, D] -> [N, 2]. Only tokens of the passage can be an answer, and the one which means that there is none;
+        all others have the lowest score there is."""
         assert batch.sources is not None, "a span is looked for in a question and its passage"
         lengths = torch.tensor(batch.lengths, device=rows.device)  # [B]
         ids, sources = padded(batch.ids, batch), padded(batch.sources + 1, batch) - 1  # [B, T]
         words = spelled(self.embedding, batch)  # [B, T, D]
-        known = self.loudness * matches(ids, sources)[..., : self.told]  # [B, T, M]
+        known = self.loudness * matches(ids, sources)  # [B, T, M]
         told = torch.cat([padded(rows, batch), words, known.to(words.dtype)], dim=2)
         order, back = question_first(sources, lengths)
         x = self.dropout(self.read(self.dropout(swap(told, order)), lengths))  # [B, T, 2I]
@@ -118,7 +120,8 @@ class ReadingSpan(nn.Module):
         merged = self.dropout(F.relu(self.merge(torch.cat([x, wanted, x * wanted], dim=2))))  # [B, T, 2I]
         again = self.dropout(self.again(merged, lengths))  # [B, T, 2I]
         scores = swap(self.out(torch.cat([merged, again], dim=2)), back)[real(batch)]  # [N, 2]
-        possible = (batch.sources == 1).index_fill(0, batch.last_rows, True)  # [N]
+        none = batch.last_rows if self.none == "last" else batch.first_rows
+        possible = (batch.sources == 1).index_fill(0, none, True)  # [N]
         return scores.masked_fill(~possible[:, None], torch.finfo(scores.dtype).min)
 
     def _asked(self, x: Tensor, asked: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ from torch.nn.utils.rnn import pad_sequence
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Network, labels_of, read_fields
-from zoo.models.reading import ReadingPair
-from zoo.models.ulmfit_heads import Pointer, PoolingClassifier
+from zoo.models.reading import ReadingPair, ReadingSpan
+from zoo.models.ulmfit_heads import PoolingClassifier
 from zoo.tokenizers.fastai import fastai_tokenizer
 from zoo.weights.fastai import LAYOUTS, layers_of, stem_of
 from zoo.weights.keymap import Alias, Drop, KeyTable, LoadReport, Rename, Rule
@@ -173,7 +173,7 @@ def build(config: UlmfitConfig, heads: Mapping[str, HeadSpec]) -> Network:
             widths = (3 * width, *inner, len(spec.labels))
             return PoolingClassifier(widths, bias, config.pad_token, config.bptt, config.max_len)
         if spec.kind == "span":
-            return Pointer(width, size)
+            return ReadingSpan(body.word, size, none="first")
         assert spec.kind == "features", f"ULMFiT has no {spec.kind} head"
         return Features()
 

@@ -65,7 +65,6 @@ class XlnetConfig:
     tie_word_embeddings: bool = True
     continue_type: str = "bi"  # not in published files; "uni": no token looks ahead while a text is continued
     reader: int = 0  # of this project's checkpoints: width of the heads that read the rows again; 0 for linear maps
-    matches: int = 1  # what those are told of equal tokens; see reading.matches
     pair_heads: tuple = ()  # names of the classifiers that compare two texts
 
     @property
@@ -299,7 +298,7 @@ def build(config: XlnetConfig, heads: Mapping[str, HeadSpec]) -> Network:
         if spec.kind == "span" and spec.beams:
             return BeamSpan(width, spec.beams, config.layer_norm_eps)
         if spec.kind == "span" and config.reader:
-            return ReadingSpan(body.word, config.reader, config.matches)
+            return ReadingSpan(body.word, config.reader)
         assert spec.kind in ("tokens", "span"), f"XLNet has no {spec.kind} head"
         return RowScores(width, len(spec.labels) if spec.kind == "tokens" else 2)
 

@@ -25,7 +25,7 @@ HEADS = {
     "sentiment": HeadSpec("classifier", lessons.SENTIMENTS),
 }
 BATCH_TOKENS, TINY_BATCH_TOKENS = 2048, 256
-AMOUNTS = lessons.Amounts(questions=30_000, misplaced=6_000)
+AMOUNTS = lessons.Amounts(conjunctions=8_000, questions=45_000, misplaced=6_000, topic_epochs=3.0)
 TINY_AMOUNTS = replace(
     AMOUNTS,
     snli_epochs=6,
@@ -35,7 +35,7 @@ TINY_AMOUNTS = replace(
     longest_text=96,
     longest_passage=112,
 )
-RATE, TINY_RATE = 5e-5, 3e-3
+RATE, TINY_RATE = 8e-5, 3e-3
 
 
 def begin(run: Run) -> tuple[bert.BertConfig, Tokenizer, Network]:

@@ -22,7 +22,6 @@ from zoo.errors import BadParameter
 from zoo.family import Network
 from zoo.models import gpt2
 from zoo.models.gpt import CLASSIFY, DELIMITER, START
-from zoo.models.reading import MATCHES
 from zoo.training import export, finetune, gpt_lm, lessons, loop, text
 from zoo.training.finetune import Lesson
 from zoo.training.recipes import Run
@@ -121,12 +120,10 @@ def begin(run: Run, size: Size) -> gpt_lm.Begun:
         model = load_folder(run.start, [gpt2.FAMILY])
         plain, config, state = model.tokenizer, model.config, model.network.body.state_dict()
         heads = {n: h.state_dict() for n, h in model.network.heads.items() if model.heads[n] == HEADS.get(n)}
-        heads = (
-            heads if (config.reader, config.matches, config.pair_heads) == (size.reader, MATCHES, PAIR_HEADS) else {}
-        )
+        heads = heads if (config.reader, config.pair_heads) == (size.reader, PAIR_HEADS) else {}
     tokenizer = with_inputs(plain, run.out, config)
     vocabulary = max(config.vocab_size, tokenizer.vocabulary)
-    config = replace(config, vocab_size=vocabulary, reader=size.reader, matches=MATCHES, pair_heads=PAIR_HEADS)
+    config = replace(config, vocab_size=vocabulary, reader=size.reader, pair_heads=PAIR_HEADS)
     network = gpt2.build(replace(config, resid_pdrop=DROPOUT, embd_pdrop=DROPOUT, attn_pdrop=0.0), HEADS)
     for name, parameter in network.named_parameters():
         if name in ("heads.topic.out.weight", "heads.sentiment.out.weight"):

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zoo.errors import BadParameter
+from zoo.training.dropout import hasten
 from zoo.training.muon import Muon, computes_bf16
 
 COLUMNS = ("step", "seconds", "tokens", "kind", "loss", "rate")  # of log.csv; scores stand under "loss", without a rate
@@ -115,6 +116,7 @@ def run(
     Raises BadParameter when the loss is no number any more, or the snapshot is of a run of another length.
     """
     keep_memory()
+    hasten(network)
     plan.out.mkdir(parents=True, exist_ok=True)
     snapshot, log_path = plan.out / "snapshot.pt", plan.out / "log.csv"
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]

@@ -6,15 +6,13 @@ readers are trained (Peters et al. 2018, section 3.3), for a head of any family.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 
 from zoo import catalog
 from zoo.contracts import Batch
 from zoo.errors import BadParameter
-from zoo.models.reading import MATCHES
 from zoo.training import export, finetune, lessons, loop
 from zoo.training.recipes import Run
 from zoo.weights.load import load_folder
@@ -24,6 +22,7 @@ AMOUNTS = lessons.Amounts(unanswered=False)
 TINY_AMOUNTS = replace(AMOUNTS, snli_epochs=6, question_epochs=6, longest_text=96, longest_passage=112)
 BATCH_TOKENS, TINY_BATCH_TOKENS = 2048, 256
 RATE = 4e-3
+COUNTER = ".num_batches_tracked"  # of batch norms: torch looks for it where there is none, too
 EVALUATE_EVERY = 500
 
 
@@ -40,13 +39,11 @@ def train(run: Run) -> dict[str, float]:
     if name not in model.heads or name not in ABLE:
         able = [head for head in ABLE if head in model.heads]
         raise BadParameter(f"--only {name or '…'}: of {run.start} these can be taught: {', '.join(able) or 'none'}.")
-    config: Any = model.config
-    if any(field.name == "matches" for field in fields(config)):
-        config = replace(config, matches=MATCHES)
-    network = model.family.build(config, model.heads).to(run.device)
+    network = model.family.build(model.config, model.heads).to(run.device)
     kept = {key: value for key, value in model.network.state_dict().items() if not key.startswith(f"heads.{name}.")}
     left = network.load_state_dict(kept, strict=False)
-    assert not left.unexpected_keys and all(key.startswith(f"heads.{name}.") for key in left.missing_keys)
+    assert all(key.endswith(COUNTER) for key in left.unexpected_keys)
+    assert all(key.startswith(f"heads.{name}.") for key in left.missing_keys)
     network.requires_grad_(False)
     body = {id(parameter) for parameter in network.body.parameters()}  # its embedding may be in the head, too
     taught_here = [parameter for parameter in network.heads[name].parameters() if id(parameter) not in body]
@@ -77,5 +74,5 @@ def train(run: Run) -> dict[str, float]:
     optimizer = torch.optim.AdamW(taught_here, lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     plan = loop.Plan(loop.Schedule(len(batches)), run.out, evaluate_every=EVALUATE_EVERY, keep="best")
     scores = loop.run(network, loss_of, [optimizer], plan, evaluate, run.resume)
-    export.export_both(run.checkpoint, model.family, config, network, model.heads, model.tokenizer)
+    export.export_both(run.checkpoint, model.family, model.config, network, model.heads, model.tokenizer)
     return scores

@@ -14,7 +14,6 @@ from zoo.contracts import HeadSpec, Tokenizer
 from zoo.errors import BadParameter
 from zoo.family import Network
 from zoo.models import xlnet
-from zoo.models.reading import MATCHES
 from zoo.training import export, finetune, gpt_mini, lessons, loop, xlnet_lm
 from zoo.training.recipes import Run
 from zoo.training.xlnet_lm import Begun, Teacher
@@ -96,9 +95,9 @@ def begin(run: Run, size: Size) -> Begun:
         model = load_folder(run.start, [xlnet.FAMILY])
         tokenizer, config, body = model.tokenizer, model.config, model.network.body.state_dict()
         heads = {n: h.state_dict() for n, h in model.network.heads.items() if model.heads[n] == HEADS.get(n)}
-        alike = (config.reader, config.matches, config.pair_heads) == (size.reader, MATCHES, PAIR_HEADS)
+        alike = (config.reader, config.pair_heads) == (size.reader, PAIR_HEADS)
         heads = heads if alike else {"lm": heads["lm"]}
-    config = replace(config, reader=size.reader, matches=MATCHES, pair_heads=PAIR_HEADS, summary_type="mean")
+    config = replace(config, reader=size.reader, pair_heads=PAIR_HEADS, summary_type="mean")
     network = xlnet.build(replace(config, dropout=DROPOUT, summary_last_dropout=CLASSIFIER_DROPOUT), HEADS)
     for name, parameter in network.named_parameters():
         if name.startswith(("heads.topic.", "heads.sentiment.")):
