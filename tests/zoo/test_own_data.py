@@ -294,6 +294,16 @@ def test_misuse_of_the_command_line_is_answered_in_a_sentence(
         assert "finds no GPU" in refusal(capsys, "classify", "--data", rows, "--device", "cuda")
 
 
+def test_a_run_that_was_refused_can_be_started_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start, out = minis.bert_checkpoint(tmp_path / "bert"), tmp_path / "out"
+    rows = lines(tmp_path / "a.jsonl", [*colours(20), {"text": "alone", "label": "of its own"}])
+    for _ in range(2):
+        assert "only one row with the label" in refusal(
+            capsys, "classify", "--data", rows, "--from", start, "--out", out
+        )
+    assert not list(out.iterdir())
+
+
 def test_all_recipes_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     from zoo.training.recipes import RECIPES
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import catalog
-from zoo.errors import BadParameter, MissingPackage, did_you_mean
+from zoo.errors import BadParameter, MissingPackage, ZooError, did_you_mean
 from zoo.opening import locate
 from zoo.pages import without_folders
 from zoo.training.loop import replacing
@@ -85,7 +85,11 @@ def train(asked: Asked) -> str:
         typed(asked),
     )
     began = time.monotonic()
-    scores = recipe(run)
+    try:
+        scores = recipe(run)
+    except ZooError:
+        disown(out)
+        raise
     said = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
     made = run.checkpoint if run.checkpoint.is_dir() else out
     return f"{asked.recipe}: {said or 'done'}; {(time.monotonic() - began) / 60:.1f} minutes; written to {made}"
@@ -200,6 +204,12 @@ def typed(asked: Asked) -> str:
     for option, value in named:
         words += [option, without_folders(value)] if value is not None else []
     return shlex.join(map(str, [*words, *(["--tiny"] if asked.tiny else [])]))
+
+
+def disown(out: Path) -> None:
+    """Take back the claim of a run that was refused before its first step, so that it can be started again."""
+    if [path.name for path in out.iterdir()] == [RUN]:
+        (out / RUN).unlink()
 
 
 def _fingerprint(path: Path | None) -> str:
