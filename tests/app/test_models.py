@@ -187,6 +187,23 @@ def test_loading_and_unloading_keep_the_memory_true(visitor, url, engine):
     assert engine.loaded() == []
 
 
+def test_the_list_tells_what_changed_while_another_tab_was_open(visitor, url, engine):
+    for name, _ in engine.loaded():
+        engine.unload(name)
+    listed = view(visitor, url, "list")
+    memory = listed.locator(".mz-memory")
+    expect(memory).to_contain_text("take 0 MB")
+    listed.get_by_role("button", name="elmo-mini", exact=True).click()
+    listed.locator(".mz-card").get_by_role("button", name="Load", exact=True).click()
+    expect(memory).to_contain_text("take 50 MB")
+    listed.get_by_role("button", name="elmo-mini", exact=True).click()  # closed, as the list was when it was opened
+    expect(listed.locator(".mz-card")).to_have_count(0)
+    visitor.at(url, "nli")
+    engine.unload("elmo-mini")  # as when another visitor's model needs the room: all is as it was first
+    visitor.at(url, "models")
+    expect(memory).to_contain_text("take 0 MB")
+
+
 def test_a_button_tells_how_far_a_download_is(visitor, url, engine, monkeypatch):
     monkeypatch.setattr(engine, "fetching", {"distilgpt2": [0, 120_000_000, 900_000_000]})
     listed = view(visitor, url, "list")

@@ -1,7 +1,7 @@
 """Dropout that draws eight places of its mask from one random number.
 
-torch draws a number a place, on one core: a third of a training step of bert-mini on a processor that multiplies in
-bf16. So drawn it is a fiftieth, and a step takes 0.7 times as long.
+torch draws a number a place, on one core. On 2,048 rows of width 384 that takes 6.8 ms, so drawn 2.8; and a step of
+bert-mini, on a core that multiplies in bf16, 0.86 times as long with questions and 0.89 with pairs (medians of twelve).
 """
 
 from __future__ import annotations
