@@ -13,6 +13,16 @@
     event.stopPropagation();
     run.click();
   }, true);
+  document.addEventListener("keydown", (event) => { // arrows walk along a row of tabs, as WAI-ARIA has it
+    const tab = event.target instanceof Element && event.target.closest('[role="tab"]');
+    if (!tab) return;
+    const row = [...tab.closest('[role="tablist"]').querySelectorAll('[role="tab"]')].filter((one) => !one.disabled);
+    const here = row.indexOf(tab);
+    const to = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: -1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    row.at(to % row.length).focus();
+  });
   document.addEventListener("click", (event) => {
     const pressed = event.target instanceof Element && event.target.closest(".mz-run, .mz-chip");
     const output = pressed && panel(pressed)?.querySelector(".mz-output");
