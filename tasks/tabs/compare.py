@@ -58,9 +58,10 @@ PRESETS = (
            "layer. Compare how sure they are, and where the runners-up lie."),
     Preset("Sarcasm", "positive words, negative meaning", "classify",
            ("Oh great, another sequel. Just what the world was waiting for.",),
-           "Choose sentiment heads. All small models fall for the words; which one hesitates?"),
+           "Choose sentiment heads. The words are kind, the meaning is not. Who hears it, and how sure are those who "
+           "do not?"),
     Preset("TL;DR", "same text, same seed", "summarize", (VOLCANO,),
-           "None of these was trained to summarize this well: see who stays with the text and who makes things up."),
+           "None of these was trained to summarize: see who stays with the text and who makes things up."),
     Preset("A long story", "how much is read", "summarize", (ALICE,),
            "Models read different lengths: the note in a column says how much of the text it saw."),
 )  # fmt: skip
