@@ -38,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--mcp", action="store_true", help="also serve the four tasks as tools for agents (MCP)")
     options.add_argument("--memory-mb", type=int, help="memory that models may take (half of the machine's)")
+    options.add_argument(
+        "--precision", default="exact", help="exact (float32), or fast: bf16, on processors that have it"
+    )
     return options
 
 
@@ -52,9 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for folder in own.folders(options.model):
             own.add(folder)
+        engine = _engine(options.memory_mb, options.precision)
     except ZooError as error:
         sys.exit(error.message)
-    demo = build_app(_engine(options.memory_mb))  # gradio must be imported after its settings, which tasks.tabs makes
+    demo = build_app(engine)  # gradio must be imported after its settings, which tasks.tabs makes
     from tasks.tabs.page import launch_options
 
     demo.launch(
@@ -66,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _engine(megabytes: int | None) -> Engine:
+def _engine(megabytes: int | None, precision: str) -> Engine:
     from zoo import Engine
 
-    return Engine(memory_bytes=megabytes * 2**20 if megabytes is not None else None)
+    return Engine(megabytes * 2**20 if megabytes is not None else None, precision=precision)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ def _batch_options(one: argparse.ArgumentParser, tasks: Iterable[str]) -> None:
 def _common(task: str, one: argparse.ArgumentParser) -> None:
     one.add_argument("--model", required=True, help="catalog name, owner/name[@revision] of the Hub, or a folder")
     one.add_argument("--head", help="which head answers, where a model has several")
+    one.add_argument("--precision", default="exact", help="exact, or fast: bf16, on processors that have it")
     if task == "qa":
         one.add_argument("--max-answer-tokens", type=int, default=30)
         one.add_argument("--stride", type=int, help="tokens that neighbouring windows share")
@@ -169,7 +170,7 @@ def _run(task: str, model: str, options: dict[str, Any]) -> int:
 
     as_json = options.pop("json")
     texts = [_text(options.pop(field), field) for field in TASKS[task].fields]
-    engine = Engine(progress=True)
+    engine = Engine(progress=True, precision=options.pop("precision"))
     if task == "summarize" and not as_json:
         shown = ""
         for result in summarize.stream(engine, model, texts[0], **options):
@@ -202,7 +203,7 @@ def _evaluate(task: str, model: str, options: dict[str, Any]) -> int:
     said: list[dict[str, Any]] = []
     with tqdm(unit="row", file=sys.stderr) as bar:
         made = evaluate(
-            Engine(progress=True),
+            Engine(progress=True, precision=options.pop("precision")),
             task,
             model,
             options.pop("data"),

@@ -72,11 +72,17 @@ def parser() -> argparse.ArgumentParser:
     heldout = commands.add_parser("heldout", help="write evaluation files that no recipe trains on")
     heldout.add_argument("--data", type=Path, required=True, help="the folder with the data sets")
     heldout.add_argument("--out", type=Path, required=True, help="the folder for the files")
-    bench = commands.add_parser("bench", help="measure this zoo beside the least that any program needs")
-    bench.add_argument("what", choices=("load",), help="load: from the start of a process to the weights in memory")
-    bench.add_argument("--model", default="all", help="bert-base, gpt2, xlnet-base or all")
+    bench = commands.add_parser("bench", help="measure this zoo beside other libraries, and beside the least possible")
+    bench.add_argument(
+        "what", choices=("load", "encoder"),
+        help="load: from the start of a process to the weights in memory; encoder: BERT-base, ours and every peer "
+        "that is installed (tests/bench/requirements.txt)",
+    )  # fmt: skip
+    bench.add_argument("--model", default="all", help="of load: bert-base, gpt2, xlnet-base or all")
     bench.add_argument("--rounds", type=int, default=5)
-    bench.add_argument("--json", dest="as_json", action="store_true")
+    bench.add_argument("--json", dest="as_json", action="store_true", help="of load: figures for programs")
+    bench.add_argument("--csv", type=Path, help="of encoder: a file for every figure")
+    bench.add_argument("--tiny", action="store_true", help="of encoder: toy sizes, to see it work in seconds")
     return top
 
 
@@ -230,10 +236,13 @@ def _heldout(data: Path, out: Path) -> int:
     return 0
 
 
-def _bench(what: str, model: str, rounds: int, as_json: bool) -> int:
+def _bench(what: str, model: str, rounds: int, as_json: bool, csv: Path | None, tiny: bool) -> int:
     from zoo.bench import load
 
-    assert what == "load"
+    if rounds < 1:
+        raise BadParameter(f"--rounds is {rounds}; it must be at least 1.")
+    if what == "encoder":
+        return _race(rounds, csv, tiny)
     results = []
     for name in load.models() if model == "all" else [model]:
         results.append(load.measure(name, rounds))
@@ -241,6 +250,16 @@ def _bench(what: str, model: str, rounds: int, as_json: bool) -> int:
             print(load.table(results[-1]), flush=True)
     if as_json:
         print(load.as_json(results))
+    return 0
+
+
+def _race(rounds: int, csv: Path | None, tiny: bool) -> int:
+    from zoo.bench import encoder, race
+
+    results, missing = encoder.measure(rounds, tiny)
+    print(race.table(results, [f"Not installed: {name}." for name in missing]))
+    if csv is not None:
+        race.write(results, csv)
     return 0
 
 

@@ -36,7 +36,11 @@ PICK = """element.addEventListener("click", (event) => {
 const changes = {childList: true, characterData: true, subtree: true};
 new MutationObserver(() => window.mzModels?.()).observe(element, changes);
 // A Gradio event on the way costs more than the tab itself: asked for once it is on the screen
-new IntersectionObserver(([seen]) => seen.isIntersecting && setTimeout(() => trigger("focus"), 60)).observe(element);"""
+let due;
+new IntersectionObserver((seen) => { // who only passes by asks for nothing: the answer would delay the next tab
+  clearTimeout(due);
+  if (seen.at(-1).isIntersecting) due = setTimeout(() => trigger("focus"), 400);
+}).observe(element);"""
 BUSY = """watch("value", () => {
   const pressed = document.querySelector("#models-table button[data-load]:disabled");
   const told = element.textContent.trim();

@@ -91,8 +91,8 @@ def _open(page: Any, url: str, run: bool, found: Counter[str]) -> list[str]:
     page.locator("#tabs [role=tab][aria-selected=true]").first.wait_for()
     page.wait_for_function("document.querySelector('#nli-output .mz-result')")
     page.wait_for_timeout(100)
-    if run and page.locator(".mz-run:visible").count():
-        if not _pressed(page):
+    if run and (pressed := _pressed(page)) is not None:
+        if not pressed:
             return ["Run could not be pressed"]
         page.wait_for_timeout(400)
         found["run"] += 1
@@ -101,13 +101,17 @@ def _open(page: Any, url: str, run: bool, found: Counter[str]) -> list[str]:
     return ["it ran"] if page.evaluate("window.__x") is not None else []
 
 
-def _pressed(page: Any) -> bool:
-    """Press Run; on a busy machine the link's own tab comes up while the first one's button is aimed at."""
+def _pressed(page: Any) -> bool | None:
+    """Press Run, where the tab has one; on a busy machine the link's own tab comes up while the first one's button is
+    aimed at."""
     from playwright.sync_api import TimeoutError as TooLate
 
     for _ in range(5):
+        button = page.locator(".mz-run:visible")
+        if not button.count():
+            return None
         try:
-            page.locator(".mz-run:visible").first.click(timeout=3000)
+            button.first.click(timeout=3000)
         except TooLate:
             continue
         return True

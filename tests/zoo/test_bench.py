@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from zoo import catalog
 from zoo.__main__ import main
-from zoo.bench import load
+from zoo.bench import load, race
 from zoo.bench.fullsize import MODELS, FullSize
 from zoo.errors import BadParameter
 
@@ -77,3 +78,30 @@ def test_full_sizes_are_the_published_ones(name: str, row: str) -> None:
     """In megabytes of float32, as the catalog has them of the files on the Hub."""
     shapes = MODELS[name].shapes(MODELS[name].config).values()
     assert round(4 * sum(map(math.prod, shapes)) / 1e6) == catalog.get(row).megabytes
+
+
+@pytest.mark.slow
+def test_encoder_beside_its_peers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Every runner is measured on every piece of work and computes the same numbers."""
+    pytest.importorskip("transformers")
+    assert main(["bench", "encoder", "--tiny", "--rounds", "1", "--csv", str(tmp_path / "figures.csv")]) == 0
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    assert "| transformers sdpa |" in header
+    assert "ours exact" in header
+    assert len([row for row in rows if row.startswith("| BERT-base, ")]) == 2
+    with (tmp_path / "figures.csv").open(encoding="utf-8") as file:
+        figures = list(csv.DictReader(file))
+    assert {one["runner"] for one in figures if one["work"] == figures[0]["work"]} <= set(
+        header.strip("| ").split(" | ")
+    )
+    for one in figures:
+        exact = one["runner"] not in ("transformers bf16", "OpenVINO bf16", "ours fast")
+        assert float(one["worst_difference"]) <= (1e-5 if exact else 2e-2), one
+
+
+def test_a_ratio_is_that_of_the_same_round() -> None:
+    """Of a machine that became slower all the time."""
+    made = race.Result("w", "peer", {"peer": [1.0, 2.0, 9.0], "ours": [0.5, 1.0, 3.0]}, {})
+    assert made.ratio("ours") == 2.0
+    assert made.spread("ours") == (2.0, 3.0)
+    assert "| w | 1.00 (2000 ms) | 2.00 (2.00 to 3.00) |" in race.table([made])

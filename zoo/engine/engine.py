@@ -18,6 +18,7 @@ from zoo import generation
 from zoo.contracts import Batch, Encoding, HeadSpec, Pieces
 from zoo.engine import reading
 from zoo.engine.arriving import Arriving, watched
+from zoo.engine.precision import DEFAULT, checked, prepared
 from zoo.engine.reading import Read
 from zoo.engine.store import ModelStore
 from zoo.engine.windows import steps
@@ -118,11 +119,18 @@ class Engine:
         memory_bytes: int | None = None,
         progress: bool = False,
         open_model: Callable[[str, bool | Progress], Model] = load,
+        precision: str = DEFAULT,
     ) -> None:
         """`memory_bytes` is the budget for models, half of the machine's memory by default; `progress` shows
-        downloads on stderr, else `opening` tells of them; `open_model(name, progress)` makes a model."""
+        downloads on stderr, else `opening` tells of them; `open_model(name, progress)` makes a model; `precision` is
+        how it computes, see zoo/engine/precision.py. Raises BadParameter for one that this processor lacks."""
+        self.precision = checked(precision)
         self._arriving = Arriving()
-        self._store = ModelStore(lambda name: open_model(name, progress or self._arriving.listener(name)), memory_bytes)
+
+        def opened(name: str) -> Model:
+            return prepared(open_model(name, progress or self._arriving.listener(name)), self.precision)
+
+        self._store = ModelStore(opened, memory_bytes)
         self._forward = threading.Lock()  # torch uses all cores for one pass; two at once only slow each other
 
     @property

@@ -121,7 +121,7 @@ def _go_on(q: Tensor, k: Tensor, v: Tensor, past: LayerPast, text: int) -> Tenso
     mask = None
     if new > 1:  # new token t sees the past and the new ones up to itself
         mask = torch.ones(new, before + new, dtype=torch.bool, device=q.device).tril(before)
-    return F.scaled_dot_product_attention(q[None], keys, values, attn_mask=mask)
+    return F.scaled_dot_product_attention(q[None].to(keys.dtype), keys, values, attn_mask=mask).to(q.dtype)
 
 
 def _weights(q: Tensor, k: Tensor, causal_from: int | None = None) -> list[Tensor]:

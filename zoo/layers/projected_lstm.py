@@ -7,7 +7,7 @@ bilm-tf bilm/model.py, AllenNLP lstm_cell_with_projection.py. N rows, B texts, D
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,37 @@ class Scan(torch.autograd.Function):
         return inputs, of_weight, of_projection, None, None, None, None
 
 
+def read(
+    inputs: Tensor,
+    around: Callable[[Tensor], Tensor],
+    project: Callable[[Tensor], Tensor],
+    clips: tuple[float | None, float | None],
+    sizes: Sequence[int],
+    hidden: Tensor,
+    memory: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Step by step: inputs [N, 4C] in the order of Steps, hidden [B, D], memory [B, C] -> hidden at every row [N, D],
+    both at the end. `around` maps the hidden state to gates [n, 4C], `project` what a cell says to a hidden state.
+    """
+    outputs, ended = [], []
+    begin = 0
+    for size in sizes:
+        ended.append((hidden[size:], memory[size:]))  # of texts that have no further row
+        gates = inputs[begin : begin + size] + around(hidden[:size])  # [n, 4C]
+        let_in, keep, new, let_out = gates.chunk(4, dim=-1)  # [n, C] each
+        memory = let_in.sigmoid() * new.tanh() + keep.sigmoid() * memory[:size]
+        if clips[0] is not None:
+            memory = memory.clamp(-clips[0], clips[0])
+        hidden = project(let_out.sigmoid() * memory.tanh())  # [n, D]
+        if clips[1] is not None:
+            hidden = hidden.clamp(-clips[1], clips[1])
+        outputs.append(hidden)
+        begin += size
+    hidden = torch.cat([hidden, *(h for h, _ in reversed(ended))])  # [B, D]
+    memory = torch.cat([memory, *(c for _, c in reversed(ended))])  # [B, C]
+    return torch.cat(outputs) if outputs else inputs[:, : hidden.shape[1]], hidden, memory
+
+
 class ProjectedLstm(nn.Module):
     """One layer in one direction. Gates stand in the order input, forget, cell, output; a forget bias is only a bias.
 
@@ -156,23 +187,8 @@ class ProjectedLstm(nn.Module):
         """
         into, round_ = self.weight.chunk(2)  # [4C, D] each
         inputs = F.linear(x, into, self.bias)  # [N, 4C]
-        outputs, ended = [], []
-        begin = 0
-        for size in sizes:
-            ended.append((hidden[size:], memory[size:]))  # of texts that have no further row
-            gates = inputs[begin : begin + size] + F.linear(hidden[:size], round_)  # [n, 4C]
-            let_in, keep, new, let_out = gates.chunk(4, dim=-1)  # [n, C] each
-            memory = let_in.sigmoid() * new.tanh() + keep.sigmoid() * memory[:size]
-            if self.cell_clip is not None:
-                memory = memory.clamp(-self.cell_clip, self.cell_clip)
-            hidden = self.projection(let_out.sigmoid() * memory.tanh())  # [n, D]
-            if self.proj_clip is not None:
-                hidden = hidden.clamp(-self.proj_clip, self.proj_clip)
-            outputs.append(hidden)
-            begin += size
-        hidden = torch.cat([hidden, *(h for h, _ in reversed(ended))])  # [B, D]
-        memory = torch.cat([memory, *(c for _, c in reversed(ended))])  # [B, C]
-        return torch.cat(outputs) if outputs else x, hidden, memory
+        clips = (self.cell_clip, self.proj_clip)
+        return read(inputs, lambda h: F.linear(h, round_), self.projection, clips, sizes, hidden, memory)
 
     def together(self, x: Tensor, keep: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same over rows of equal length, as training reads: x [T, B, D], hidden [B, D], memory [B, C] -> hidden of

@@ -24,9 +24,9 @@ from zoo.engine import Engine
 from zoo.errors import Unsupported
 from zoo.family import Model
 from zoo.opening import load
+from zoo.processor import computes_bf16
 from zoo.training import finetune, lessons
 from zoo.training.loop import replacing
-from zoo.training.muon import computes_bf16
 from zoo.training.recipes import Run
 
 DEFAULT = "bert-mini"

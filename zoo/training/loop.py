@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from zoo.errors import BadParameter
+from zoo.processor import computes_bf16
 from zoo.training.dropout import hasten
-from zoo.training.muon import Muon, computes_bf16
+from zoo.training.muon import Muon
 
 COLUMNS = ("step", "seconds", "tokens", "kind", "loss", "rate")  # of log.csv; scores stand under "loss", without a rate
 

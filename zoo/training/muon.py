@@ -12,15 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.processor import computes_bf16
+
 A, B, C = 3.4445, -4.7750, 2.0315  # of the quintic iteration, as published
 ITERATIONS = 5
-
-
-def computes_bf16(device: torch.device) -> bool:
-    """Whether products in bf16 are faster here than in float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,0 +1,115 @@
+"""What is laid out for the processor answers as the weights do as they lie: `exact` to 1e-5, `fast` nearly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from zoo import Engine, errors, load
+from zoo.engine import precision
+from zoo.generation import Sampling
+from zoo.layers.packed import PackedLinear, available, pack
+
+NAMES = ("bert-mini", "gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
+TEXTS = [
+    ("The dogs are not sitting.", "Two dogs are running through a field."),
+    ("Nobody has seen the lake, which lies in the far north.", "A lake."),
+    ("Rain.", "It rains, and it will go on raining until the whole town is under water and everybody has left it."),
+]
+PASSAGE = "Ada Lovelace wrote the first program in 1843, for a machine that Charles Babbage never finished. " * 6
+TOLERANCE = {"exact": 1e-5, "fast": 0.03}  # of a probability
+needs_packing = pytest.mark.skipif(not available(), reason="this torch has no oneDNN")
+
+
+@pytest.fixture(scope="module", params=precision.supported())
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return Engine(precision=request.param)
+
+
+def as_they_lie(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    monkeypatch.setattr(precision.packed, "available", lambda: False)
+    return Engine()
+
+
+@needs_packing
+@pytest.mark.parametrize("name", NAMES)
+def test_probabilities_are_within_the_tolerance(engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = [said.probabilities for said in engine.classify(name, "nli", TEXTS)]
+    plain = [said.probabilities for said in as_they_lie(monkeypatch).classify(name, "nli", TEXTS)]
+    assert torch.tensor(packed).sub(torch.tensor(plain)).abs().max() <= TOLERANCE[engine.precision]
+
+
+@needs_packing
+@pytest.mark.parametrize("name", NAMES)
+def test_spans_are_within_the_tolerance(engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chances(which: Engine) -> torch.Tensor:
+        (said,) = which.spans(name, "qa", [("Who wrote the first program?", PASSAGE)])
+        return torch.cat([torch.cat([window.start.softmax(0), window.end.softmax(0)]) for window in said.windows])
+
+    packed = chances(engine)
+    assert packed.sub(chances(as_they_lie(monkeypatch))).abs().max() <= TOLERANCE[engine.precision]
+
+
+@needs_packing
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_exact_writes_the_same_tokens(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written(which: Engine) -> tuple[int, ...]:
+        *_, last = which.generate(name, "lm", PASSAGE, "", 20, Sampling())
+        return last.ids
+
+    assert written(Engine()) == written(as_they_lie(monkeypatch))
+
+
+@needs_packing
+@pytest.mark.parametrize("name", NAMES)
+def test_memory_and_parameters_are_those_of_the_checkpoint(name: str) -> None:
+    packed, plain = Engine().model(name), load(name)
+    assert (packed.parameters, packed.bytes) == (plain.parameters, plain.bytes)
+    assert packed.network.body.input_embedding is not None
+
+
+@needs_packing
+def test_what_is_worth_it_is_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def packed(engine: Engine, name: str) -> int:
+        return sum(isinstance(part, PackedLinear) for part in engine.model(name).network.body.modules())
+
+    assert packed(Engine(), "bert-mini") > 0
+    if "fast" in precision.supported():
+        assert all(
+            packed(Engine(precision="fast"), name) > 0 for name in NAMES if name != "ulmfit-mini"
+        )  # oneDNN's LSTM
+    assert packed(as_they_lie(monkeypatch), "bert-mini") == 0
+
+
+@needs_packing
+def test_an_lstm_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ELMo's own size is too large for a test: the line is moved instead."""
+    monkeypatch.setattr("zoo.layers.packed.WORTH_IT_RECURRENT", 0)
+    said = Engine().classify("elmo-mini", "nli", TEXTS)
+    plain = as_they_lie(monkeypatch).classify("elmo-mini", "nli", TEXTS)
+    for one, other in zip(said, plain, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+@needs_packing
+def test_derivatives_are_those_of_the_plain_map() -> None:
+    plain = nn.Sequential(nn.Linear(512, 1024), nn.Tanh())
+    packed = nn.Sequential(*plain)
+    pack(packed)
+    assert isinstance(packed[0], PackedLinear)
+    x = torch.randn(5, 512)
+    slopes = [torch.autograd.functional.jacobian(lambda x, f=f: f(x).sum(0)[:9], x) for f in (plain, packed)]
+    torch.testing.assert_close(slopes[0], slopes[1])
+
+
+def test_an_unknown_precision_is_named() -> None:
+    with pytest.raises(errors.BadParameter, match=r"'sloppy' is unknown; choose from exact, fast"):
+        Engine(precision="sloppy")
+
+
+def test_what_the_processor_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "computes_bf16", lambda device: False)
+    with pytest.raises(errors.BadParameter, match="no instructions for 'fast'"):
+        Engine(precision="fast")
+    assert Engine().precision == "exact"

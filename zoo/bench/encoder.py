@@ -1,0 +1,54 @@
+"""`python -m zoo bench encoder`: BERT-base with random weights, ours in every precision beside every installed peer.
+
+All read the same ids of the same weights; nothing is padded, so no peer does work for nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from zoo.bench import peers, race
+from zoo.bench.fullsize import MODELS
+from zoo.catalog import FAMILIES
+from zoo.contracts import Batch, Encoding
+from zoo.engine import precision
+from zoo.family import Model
+from zoo.weights.load import load_folder
+
+SHAPES = ((1, 32), (1, 128), (1, 384), (8, 128))  # texts x tokens
+SMALL = ((1, 8), (2, 16))  # for a look whether it works
+
+
+def measure(rounds: int = 7, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
+    """One result for each shape, and what is not installed."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        MODELS["bert-base"].write(folder, tiny)
+        others, missing = peers.encoders(folder)
+        ours = {
+            f"ours {kind}": precision.prepared(load_folder(folder, FAMILIES), kind) for kind in precision.supported()
+        }
+        results = []
+        for texts, tokens in SMALL if tiny else SHAPES:
+            ids = torch.arange(5, 5 + tokens).repeat(texts, 1) % 90
+            one = Encoding(tuple(ids[0].tolist()), (0,) * tokens, ((0, 0),) * tokens, (0,) * tokens)
+            batch = Batch.of([one] * texts)
+            runners: dict[str, Callable[[], torch.Tensor]] = {name: partial(run, ids) for name, run in others.items()}
+            runners |= {name: partial(_rows, model, batch) for name, model in ours.items()}
+            with torch.inference_mode():
+                said = {kind: run().float().reshape(texts * tokens, -1) for kind, run in runners.items()}
+                first = next(iter(runners))
+                worst = {kind: float((rows - said[first]).abs().max()) for kind, rows in said.items()}
+                seconds = race.race(runners, rounds)
+            results.append(race.Result(f"BERT-base, {texts} x {tokens} tokens", first, seconds, worst))
+    return results, missing
+
+
+def _rows(model: Model, batch: Batch) -> torch.Tensor:
+    rows: torch.Tensor = model.network.body(batch).last
+    return rows

@@ -1,0 +1,102 @@
+"""Other libraries with the same weights, each where it is installed: `pip install -r tests/bench/requirements.txt`.
+
+The only file outside of the tests that knows them; nothing of the zoo depends on one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+Encoder = Callable[[Tensor], Tensor]  # ids [B, T] -> rows of the last layer [B, T, D]
+FIRST = "transformers sdpa"
+
+
+def encoders(folder: Path) -> tuple[dict[str, Encoder], list[str]]:
+    """BERT bodies by name, and the names of packages that are not installed."""
+    found: dict[str, Encoder] = {}
+    if not _installed("transformers"):
+        return found, ["transformers"]
+    module = _transformers(folder, "sdpa", torch.float32)
+    found[FIRST] = lambda ids: module(ids)[0]
+    for name, how, dtype in (
+        ("transformers eager", "eager", torch.float32),
+        ("transformers bf16", "sdpa", torch.bfloat16),
+    ):
+        found[name] = _bound(_transformers(folder, how, dtype))
+    missing = []
+    if _installed("openvino"):
+        found |= _openvino(module)
+    else:
+        missing.append("openvino")
+    if _installed("onnxruntime") and _installed("onnx"):
+        found["ONNX Runtime"] = _onnxruntime(module, folder)
+    else:
+        missing.append("onnxruntime")
+    return found, missing
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _bound(module: torch.nn.Module) -> Encoder:
+    return lambda ids: module(ids)[0]
+
+
+def _transformers(folder: Path, how: str, dtype: torch.dtype) -> torch.nn.Module:
+    import transformers  # noqa: TID251 (here it is a peer)
+
+    transformers.logging.set_verbosity_error()
+    made = transformers.BertModel.from_pretrained(folder, attn_implementation=how, add_pooling_layer=False, dtype=dtype)
+    module: torch.nn.Module = made.eval()
+    return module
+
+
+class _Plain(torch.nn.Module):
+    """ids -> rows, for exporters that want tensors on both sides."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, ids: Tensor) -> Tensor:
+        rows: Tensor = self.module(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        return rows
+
+
+def _openvino(module: torch.nn.Module) -> dict[str, Encoder]:
+    """In float32, and in bf16 where the processor has it."""
+    import openvino  # type: ignore[import-untyped]
+
+    core = openvino.Core()
+    converted = openvino.convert_model(_Plain(module).eval(), example_input=torch.ones(1, 16, dtype=torch.long))
+    made: dict[str, Encoder] = {}
+    for name, kind in (("OpenVINO", "f32"), ("OpenVINO bf16", "bf16")):
+        compiled = core.compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": kind})
+        request = compiled.create_infer_request()
+
+        def run(ids: Tensor, request: object = request) -> Tensor:
+            return torch.from_numpy(request.infer([ids.numpy()])[0].copy())  # type: ignore[attr-defined]
+
+        made[name] = run
+    return made
+
+
+def _onnxruntime(module: torch.nn.Module, folder: Path) -> Encoder:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    path = folder / "bench.onnx"
+    ids = torch.ones(1, 16, dtype=torch.long)
+    torch.onnx.export(
+        _Plain(module).eval(), (ids,), path, dynamo=False, input_names=["ids"], output_names=["rows"],
+        dynamic_axes={"ids": {0: "texts", 1: "tokens"}, "rows": {0: "texts", 1: "tokens"}},
+    )  # fmt: skip
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda ids: torch.from_numpy(session.run(None, {"ids": ids.numpy()})[0])

@@ -1,0 +1,89 @@
+"""Several programs that do the same work, timed in turn, so that a busy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PAUSE = 0.05  # seconds
+
+
+@dataclass(frozen=True)
+class Result:
+    """One piece of work: seconds of every round by runner; `first` is the peer that the others are divided by."""
+
+    work: str
+    first: str
+    seconds: Mapping[str, Sequence[float]]
+    worst: Mapping[str, float]  # largest difference of a runner's numbers from those of `first`
+
+    def median(self, runner: str) -> float:
+        """Seconds."""
+        return statistics.median(self.seconds[runner])
+
+    def ratio(self, runner: str) -> float:
+        """How many times as fast as the first one: the median over rounds, each round under its own load."""
+        rounds = zip(self.seconds[self.first], self.seconds[runner], strict=True)
+        return statistics.median(first / own for first, own in rounds)
+
+    def spread(self, runner: str) -> tuple[float, float]:
+        """The middle half of the ratios."""
+        rounds = zip(self.seconds[self.first], self.seconds[runner], strict=True)
+        ratios = sorted(first / own for first, own in rounds)
+        quarter = len(ratios) // 4
+        return ratios[quarter], ratios[-1 - quarter]
+
+
+def race(runners: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds by runner, one for each round; a first round is not counted.
+
+    Before each call that counts there is a pause, and a call that does not count: threads of the runner before go on
+    spinning for a while after their work (of ONNX Runtime that took half of the next one's speed), and its weights have
+    thrown this one's out of the processor's caches.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    for turn in range(rounds + 1):
+        for name, run in runners.items():
+            time.sleep(PAUSE)
+            run()
+            began = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def table(results: Sequence[Result], notes: Sequence[str] = ()) -> str:
+    """All results as Markdown: for each runner how many times as fast as the first, and the first in milliseconds."""
+    runners = list(dict.fromkeys(name for result in results for name in result.seconds))
+    lines = ["| work | " + " | ".join(runners) + " |", "|---|" + "---:|" * len(runners)]
+    for result in results:
+        cells = [_cell(result, name) for name in runners]
+        lines.append(f"| {result.work} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *notes])
+
+
+def write(results: Sequence[Result], path: Path) -> None:
+    """Every figure as a row of a CSV."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["work", "runner", "rounds", "milliseconds", "ratio", "low", "high", "worst_difference"])
+        for result in results:
+            for name, seconds in result.seconds.items():
+                low, high = result.spread(name)
+                figures = [1000 * result.median(name), result.ratio(name), low, high]
+                worst = result.worst.get(name, float("nan"))
+                out.writerow([result.work, name, len(seconds), *(f"{x:.4g}" for x in figures), f"{worst:.1e}"])
+
+
+def _cell(result: Result, name: str) -> str:
+    if name not in result.seconds:
+        return "-"
+    if name == result.first:
+        return f"1.00 ({1000 * result.median(name):.0f} ms)"
+    low, high = result.spread(name)
+    return f"{result.ratio(name):.2f} ({low:.2f} to {high:.2f})"
