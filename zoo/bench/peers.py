@@ -71,7 +71,7 @@ class _Plain(torch.nn.Module):
 
 def _openvino(module: torch.nn.Module) -> dict[str, Encoder]:
     """In float32, and in bf16 where the processor has it."""
-    import openvino  # type: ignore[import-untyped]
+    import openvino
 
     core = openvino.Core()
     converted = openvino.convert_model(_Plain(module).eval(), example_input=torch.ones(1, 16, dtype=torch.long))
@@ -88,7 +88,7 @@ def _openvino(module: torch.nn.Module) -> dict[str, Encoder]:
 
 
 def _onnxruntime(module: torch.nn.Module, folder: Path) -> Encoder:
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     path = folder / "bench.onnx"
     ids = torch.ones(1, 16, dtype=torch.long)
