@@ -39,6 +39,7 @@ class Preset:
     task: str
     texts: tuple[str, ...]
     look_for: str
+    head: str = ""  # that every model answers with, where it has several
 
 
 PRESETS = (
@@ -58,8 +59,7 @@ PRESETS = (
            "layer. Compare how sure they are, and where the runners-up lie."),
     Preset("Sarcasm", "positive words, negative meaning", "classify",
            ("Oh great, another sequel. Just what the world was waiting for.",),
-           "Choose sentiment heads. The words are kind, the meaning is not. Who hears it, and how sure are those who "
-           "do not?"),
+           "The words are kind, the meaning is not. Who hears it, and how sure are those who do not?", "sentiment"),
     Preset("TL;DR", "same text, same seed", "summarize", (VOLCANO,),
            "None of these was trained to summarize: see who stays with the text and who makes things up."),
     Preset("A long story", "how much is read", "summarize", (ALICE,),
@@ -163,12 +163,14 @@ def _sharing(engine: Engine, tabs: Mapping[str, TaskTab]) -> Callable[..., str]:
     return share_it
 
 
-def proposed(task: str) -> list[str]:
-    """Values of the menu to begin with: the ready models, one head each, and to make two the next model of the menu."""
+def proposed(task: str, head: str = "") -> list[str]:
+    """Values of the menu to begin with: the ready models, one head each (`head`, where they have it), and to make two
+    the next model of the menu."""
     ready: dict[str, str] = {}
     for row in menus.rows(task):
         if row.embedded and len(ready) < MOST:
-            ready.setdefault(row.name, menus.choice(row, task, row.tasks[task][0]))
+            heads = row.tasks[task]
+            ready.setdefault(row.name, menus.choice(row, task, head if head in heads else heads[0]))
     values = list(ready.values())
     more = (value for _, value in menus.menu(task) if menus.chosen(task, value)[0] not in ready)
     return values if len(values) > 1 else [*values, *([value] if (value := next(more, None)) else [])]
@@ -188,7 +190,7 @@ def _filled(event: gr.EventData) -> tuple[Any, ...]:
     """The inputs with the chosen preset in them."""
     preset: Preset = chips.chosen(event, PRESETS)
     first, second = (*preset.texts, "")[:2]
-    return tuple(as_asked(preset.task, first, second, proposed(preset.task)))
+    return tuple(as_asked(preset.task, first, second, proposed(preset.task, preset.head)))
 
 
 def _handlers(

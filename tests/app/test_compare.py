@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,8 @@ def test_presets_choose_task_fields_and_models(visitor: Visitor, url: str) -> No
     panel.locator(".mz-chip", has_text="ELMo to BERT").click()
     expect(panel.locator("#compare-second textarea")).to_be_visible()
     expect(panel.locator(".mz-column[data-model=bert-mini] mark").first).to_have_text("quarantine.")
+    panel.locator(".mz-chip", has_text="Sarcasm").click()
+    expect(panel.locator(".mz-column-name")).to_have_text([re.compile(r"· sentiment$")] * 4)
 
 
 def test_another_task_brings_its_fields_and_models(visitor: Visitor, url: str) -> None:
