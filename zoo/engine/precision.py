@@ -4,7 +4,7 @@
 - `fast`: the weights of the body's linear maps in bf16, and their products, too, where the processor has instructions
   for it; all that is added up (embeddings, norms, the sum of the layers, heads) stays in float32.
 
-What `fast` costs in points is in docs/evaluation.md, beside what it gains.
+docs/speed.md says what `fast` gains, and what is known of its cost.
 """
 
 from __future__ import annotations
