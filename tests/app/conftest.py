@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ class Visitor:
     def __init__(self, page: Any) -> None:
         self.page = page
         self.wrong: list[str] = []
+        self.underway: set[Any] = set()
         page.on("request", self._asked)
+        page.on("requestfinished", self._answered)
+        page.on("requestfailed", self._answered)
         page.on("console", lambda message: self.wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.set_default_timeout(PATIENCE)
@@ -66,11 +70,33 @@ class Visitor:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
             self.wrong.append(f"asked {request.url}")
+        if "/queue/" in parts.path:
+            self.underway.add(request)
+
+    def _answered(self, request: Any) -> None:
+        self.underway.discard(request)
+
+    def settle(self) -> None:
+        """Wait until nothing that the page asked for is under way; who leaves before is told of a broken connection."""
+        quiet, deadline = 0, time.monotonic() + PATIENCE / 1000
+        while quiet < 3 and time.monotonic() < deadline:
+            self.page.wait_for_timeout(50)
+            quiet = 0 if self.underway else quiet + 1
+
+    def goto(self, url: str) -> Any:
+        """Open an address once the page that is open has what it asked for."""
+        self.settle()
+        return self.page.goto(url)
+
+    def reload(self) -> Any:
+        """The same for a page that is loaded again."""
+        self.settle()
+        return self.page.reload()
 
     def at(self, url: str, tab: str) -> Any:
         """The panel of a task's tab; a page that is open already is not loaded again."""
         if not self.page.url.startswith(url):
-            self.page.goto(url)
+            self.goto(url)
         self.page.locator(f"#{tab}-tab-button").click()
         panel = self.page.locator(f"#{tab}-tab")
         panel.wait_for()

@@ -30,7 +30,7 @@ OUTPUT, TABLE, FOUND = "#batch-output", "#batch-table", "#batch-found"
 @pytest.fixture
 def panel(visitor: Any, url: str) -> Iterator[Any]:
     """The tab as it is on arrival."""
-    visitor.page.goto(f"{url}?tab=batch")
+    visitor.goto(f"{url}?tab=batch")
     one = visitor.page.locator("#batch-tab")
     expect(one.locator("#batch-run")).to_be_visible()
     yield one
@@ -241,7 +241,7 @@ def test_code_in_cells_headers_and_names_is_only_text(visitor, panel, url):
         assert f"HOSTILE {one}" in shown and f"{one} [U+202E]gpj.exe" in shown
     assert "does not know" in panel.locator(OUTPUT).inner_text()
     expect(panel.locator(f":is({OUTPUT}, {TABLE}, {FOUND}) :is(img, script, svg)")).to_have_count(0)
-    visitor.page.goto(f"{url}?tab=batch&__theme=light")
+    visitor.goto(f"{url}?tab=batch&__theme=light")
     upload(panel, "bad.csv", '"' + TEXT.replace('"', '""') + f' {turned}"\na\n')
     run(panel)
     alert = panel.locator(OUTPUT).get_by_role("alert")

@@ -58,7 +58,7 @@ def test_code_in_every_field_is_only_text(visitor, url, tab):
 
 
 def test_code_in_the_address_is_only_text(visitor, url):
-    visitor.page.goto(f"{url}?tab=${{window.__x=1}}<img src=x onerror=window.__x=1>&__theme=light")
+    visitor.goto(f"{url}?tab=${{window.__x=1}}<img src=x onerror=window.__x=1>&__theme=light")
     expect(visitor.page.locator("#nli-output")).to_contain_text("saved result")
     unharmed(visitor)
 

@@ -93,7 +93,7 @@ PARTS = (
 @browsed
 def test_every_tab_speaks_chinese_where_it_is_asked_to(visitor, url):
     page = visitor.page
-    page.goto(f"{url}?lang=zh")
+    visitor.goto(f"{url}?lang=zh")
     expect(page.get_by_role("tab", name="推理")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     for name in [*(tab.task for tab in TABS), "compare", "tokens", "batch"]:
@@ -107,7 +107,7 @@ def test_every_tab_speaks_chinese_where_it_is_asked_to(visitor, url):
 
 @browsed
 def test_what_goes_wrong_is_said_in_chinese(visitor, url):
-    visitor.page.goto(f"{url}?lang=zh&tab=nli")
+    visitor.goto(f"{url}?lang=zh&tab=nli")
     panel = visitor.at(url, "nli")
     panel.locator("#nli-premise textarea").fill("")
     panel.get_by_role("button", name="运行").click()
@@ -116,7 +116,7 @@ def test_what_goes_wrong_is_said_in_chinese(visitor, url):
 
 @browsed
 def test_words_of_a_visitor_stay_as_they_are(visitor, url):
-    visitor.page.goto(f"{url}?lang=zh&tab=qa")
+    visitor.goto(f"{url}?lang=zh&tab=qa")
     panel = visitor.at(url, "qa")
     for field in ("#qa-question", "#qa-context"):
         panel.locator(f"{field} textarea, {field} input").first.fill("Sports")
@@ -129,12 +129,12 @@ def test_words_of_a_visitor_stay_as_they_are(visitor, url):
 @browsed
 def test_the_choice_is_kept_and_can_be_taken_back(visitor, url):
     page = visitor.page
-    page.goto(f"{url}?tab=nli")
+    visitor.goto(f"{url}?tab=nli")
     expect(page.get_by_role("tab", name="Entail")).to_be_visible()
     before = [page.locator(part).inner_text() for part in PARTS]
     page.get_by_role("button", name="中文").click()
     expect(page.get_by_role("tab", name="推理")).to_be_visible()
-    page.reload()
+    visitor.reload()
     expect(page.get_by_role("tab", name="推理")).to_be_visible()
     page.get_by_role("button", name="English").click()
     expect(page.get_by_role("tab", name="Entail")).to_be_visible()

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 def view(visitor: Any, url: str, name: str) -> Any:
     """A view of the Models tab on a page that was just opened: "list", "lines" or "figures"."""
-    visitor.page.goto(f"{url}?tab=models")
+    visitor.goto(f"{url}?tab=models")
     visitor.page.locator("#models-table tr[data-name]").first.wait_for(state="attached")
     visitor.page.locator(f"#models-{name}-tab-button").click()
     shown = visitor.page.locator(f"#models-{name}-tab")
@@ -134,7 +134,7 @@ def test_the_small_print_of_the_views_can_be_read(visitor, url, theme):
         "lines": (".mz-legend span", ".mz-month", ".mz-gist", ".mz-built", ".mz-hint", ".mz-as-list summary"),
         "figures": (".mz-board small", ".mz-origin li", ".mz-board td", ".mz-source"),
     }
-    visitor.page.goto(f"{url}?tab=models&__theme={theme}")
+    visitor.goto(f"{url}?tab=models&__theme={theme}")
     for name, small in texts.items():
         visitor.page.locator(f"#models-{name}-tab-button").click()
         for text in small:

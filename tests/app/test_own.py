@@ -63,7 +63,7 @@ def test_the_menu_has_it_and_it_answers(visitor, own_url: str) -> None:
 
 
 def test_its_card_says_whose_it_is_and_no_path(visitor, own_url: str) -> None:
-    visitor.page.goto(f"{own_url}?tab=models")
+    visitor.goto(f"{own_url}?tab=models")
     panel = visitor.page.locator("#models-tab")
     panel.get_by_role("button", name="colours", exact=True).click()
     card = panel.locator(".mz-card")

@@ -22,13 +22,13 @@ TITLES = [tab.title for tab in TABS]
     ("query", "title"), [("", "Entail"), ("?tab=answer", "Answer"), ("?tab=qa", "Answer"), ("?tab=nonsense", "Entail")]
 )
 def test_the_address_chooses_the_tab(visitor, url, query, title):
-    visitor.page.goto(url + query)
+    visitor.goto(url + query)
     expect(visitor.page.get_by_role("tab", name=title)).to_have_attribute("aria-selected", "true")
     expect(visitor.page.locator(".block.mz-output:visible")).to_contain_text("saved result")
 
 
 def test_the_page_says_what_it_is_and_what_it_keeps(visitor, url):
-    visitor.page.goto(url)
+    visitor.goto(url)
     expect(visitor.page.get_by_role("heading", name="Model Zoo")).to_be_visible()
     expect(visitor.page.get_by_text("Nothing you type leaves this server.")).to_be_visible()
     expect(visitor.page).to_have_title("Model Zoo")
@@ -38,7 +38,7 @@ def test_the_page_says_what_it_is_and_what_it_keeps(visitor, url):
 def test_a_phone_scrolls_only_down(visitor, url, theme):
     visitor.page.set_viewport_size({"width": 360, "height": 740})
     try:
-        visitor.page.goto(f"{url}?__theme={theme}")
+        visitor.goto(f"{url}?__theme={theme}")
         for title in [*TITLES, "Batch", "Models"]:
             visitor.page.get_by_role("tab", name=title).click()
             name = next((tab.task for tab in TABS if tab.title == title), title.lower())
@@ -57,7 +57,7 @@ def test_a_phone_scrolls_only_down(visitor, url, theme):
 
 def opened(visitor, url, family=""):
     """The Models tab as it is on arrival, and one family unfolded."""
-    visitor.page.goto(f"{url}?tab=models")
+    visitor.goto(f"{url}?tab=models")
     panel = visitor.page.locator("#models-tab")
     panel.locator("tr[data-name]").first.wait_for(state="attached")
     if family:
@@ -180,7 +180,7 @@ TEXTS = {
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("tab", TEXTS)
 def test_small_print_can_be_read(visitor, url, tab, theme):
-    visitor.page.goto(f"{url}?tab={tab}&__theme={theme}")
+    visitor.goto(f"{url}?tab={tab}&__theme={theme}")
     panel = visitor.page.locator(f"#{tab}-tab")
     for text in TEXTS[tab]:
         one = panel.locator(text).first

@@ -43,7 +43,7 @@ def shared(visitor: Visitor, url: str, task: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("task", TEXTS)
 def test_every_snippet_runs_and_gives_what_the_page_says(visitor: Visitor, real_url: str, task: str) -> None:
-    visitor.page.goto(real_url)
+    visitor.goto(real_url)
     made = shared(visitor, real_url, task)
     wanted = json.loads(made["JSON, as the Hub's task has it"])
     run: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 120}
@@ -62,7 +62,7 @@ def test_every_snippet_runs_and_gives_what_the_page_says(visitor: Visitor, real_
 
 @pytest.mark.parametrize("task", TEXTS)
 def test_every_snippet_of_a_comparison_runs(visitor: Visitor, real_url: str, task: str) -> None:
-    visitor.page.goto(real_url)
+    visitor.goto(real_url)
     panel = visitor.at(real_url, "compare")
     panel.locator("#compare-task").get_by_text(TASKS[task].title, exact=True).click()
     expect(panel.locator("#compare-second")).to_be_visible(visible=len(TEXTS[task]) > 1)
@@ -90,7 +90,7 @@ def test_every_snippet_of_a_comparison_runs(visitor: Visitor, real_url: str, tas
 
 @pytest.mark.parametrize("task", TEXTS)
 def test_a_link_brings_back_model_texts_and_options(visitor: Visitor, real_url: str, page: Any, task: str) -> None:
-    visitor.page.goto(real_url)
+    visitor.goto(real_url)
     if task == "summarize":
         panel = visitor.at(real_url, task)
         panel.get_by_role("button", name="Advanced").click()

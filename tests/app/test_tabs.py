@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 def test_arrival_shows_a_saved_result_and_loads_nothing(visitor, url, engine):
     before = engine.loaded()
-    visitor.page.goto(url)
+    visitor.goto(url)
     output = visitor.page.locator("#nli-output")
     expect(output).to_contain_text("saved result")
     expect(output).to_contain_text("entail")
