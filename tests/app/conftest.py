@@ -59,6 +59,7 @@ class Visitor:
         self.page = page
         self.wrong: list[str] = []
         self.underway: set[Any] = set()
+        self.fresh = True  # the page was loaded, and nothing was done in it
         page.on("request", self._asked)
         page.on("requestfinished", self._answered)
         page.on("requestfailed", self._answered)
@@ -70,7 +71,7 @@ class Visitor:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
             self.wrong.append(f"asked {request.url}")
-        if "/queue/" in parts.path:
+        if "/queue/" in parts.path or "/run/" in parts.path:
             self.underway.add(request)
 
     def _answered(self, request: Any) -> None:
@@ -86,20 +87,30 @@ class Visitor:
     def goto(self, url: str) -> Any:
         """Open an address once the page that is open has what it asked for."""
         self.settle()
+        self.fresh = True
         return self.page.goto(url)
 
     def reload(self) -> Any:
         """The same for a page that is loaded again."""
         self.settle()
+        self.fresh = True
         return self.page.reload()
 
     def at(self, url: str, tab: str) -> Any:
-        """The panel of a task's tab; a page that is open already is not loaded again."""
+        """The panel of a task's tab; a page that is open already is not loaded again.
+
+        A tab that was just opened is given the moment that a person needs to see it: what is filled in while Gradio
+        still puts it together may be taken back.
+        """
         if not self.page.url.startswith(url):
             self.goto(url)
-        self.page.locator(f"#{tab}-tab-button").click()
-        panel = self.page.locator(f"#{tab}-tab")
+        button, panel = self.page.locator(f"#{tab}-tab-button"), self.page.locator(f"#{tab}-tab")
+        opened = button.get_attribute("aria-selected") != "true"
+        button.click()
         panel.wait_for()
+        if opened or self.fresh:
+            self.settle()
+            self.fresh = False
         return panel
 
 
