@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from zoo import Engine
 
 
+ANSWERS = 1000  # of each model, that are kept for who asks the same
+
+
 def build_app(engine: Engine) -> gr.Blocks:
     """The page over `engine`, ready to launch with `tasks.tabs.page.launch_options()`. Loads no model."""
     from tasks.tabs.page import page
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _engine(megabytes: int | None, precision: str) -> Engine:
     from zoo import Engine
 
-    return Engine(megabytes * 2**20 if megabytes is not None else None, precision=precision)
+    return Engine(megabytes * 2**20 if megabytes is not None else None, precision=precision, remember=ANSWERS)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tasks.results import Truncation
 from zoo import catalog
 from zoo.engine import Read
-from zoo.engine.engine import Timings
+from zoo.engine.answers import Timings
 from zoo.errors import BadParameter, InputEmpty, InputTooLong, Unsupported
 
 MOST_CHARACTERS = 100_000

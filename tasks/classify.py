@@ -45,6 +45,7 @@ def run_many(
                 timings=timings.seconds,
                 truncated=cut,
                 warnings=(str(cut),) if cut else (),
+                cached=timings.cached,
             )
         )
     return results

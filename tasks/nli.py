@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tasks.checks import head_of, text_of, timed, truncation
 from tasks.results import Result, Score, certainty
 from zoo.engine import Classified, Engine
+from zoo.engine.answers import Timings
 from zoo.errors import Unsupported
 
 WORDS = {
@@ -30,10 +31,10 @@ def run_many(engine: Engine, model: str, pairs: Sequence[tuple[str, str]], head:
         found = engine.classify(model, chosen, checked, timings)
     loaded = engine.model(model)
     name = loaded.head("classifier", chosen)
-    return [_result(model, loaded.revision, name, one, timings.seconds) for one in found]
+    return [_result(model, loaded.revision, name, one, timings) for one in found]
 
 
-def _result(model: str, revision: str, head: str, found: Classified, seconds: dict[str, float]) -> Result:
+def _result(model: str, revision: str, head: str, found: Classified, timings: Timings) -> Result:
     scores = sorted(
         (Score(label.lower(), p) for label, p in zip(found.labels, found.probabilities, strict=True)),
         key=lambda score: -score.score,
@@ -53,7 +54,8 @@ def _result(model: str, revision: str, head: str, found: Classified, seconds: di
         f"{certainty(best.score)}: {WORDS[best.label]}.",
         head,
         tuple(scores),
-        timings=seconds,
+        timings=timings.seconds,
         truncated=cut[0] if cut else None,
         warnings=tuple(map(str, cut)),
+        cached=timings.cached,
     )

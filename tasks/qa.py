@@ -97,6 +97,7 @@ def run_many(
                 cut,
                 (str(cut),) if cut else (),
                 len(one.windows),
+                cached=timings.cached,
             )
         )
     return results

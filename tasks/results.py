@@ -67,6 +67,7 @@ class Result:
     prompt: str = ""  # of a generated answer: the end of what the model was given
     tokens: int = 0  # of a generated answer
     pieces: tuple[Piece, ...] = ()  # of a generated answer
+    cached: bool = False  # the same was asked before, and nothing was computed
 
     def as_json(self) -> dict[str, Any]:
         """The stable form that `python -m tasks run --json` prints; what does not apply is left out."""
@@ -81,6 +82,7 @@ class Result:
         if self.task == "qa":
             made["spans"] = [asdict(span) for span in self.spans]
         made["timings"] = {stage: round(seconds, 6) for stage, seconds in self.timings.items()}
+        made["cached"] = self.cached
         made["truncated"] = asdict(self.truncated) if self.truncated else None
         made["warnings"] = list(self.warnings)
         return made

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.checks import head_of, text_of, truncation, whole
 from tasks.results import Piece, Result
 from zoo.engine import Engine
-from zoo.engine.engine import Timings
+from zoo.engine.answers import Timings
 from zoo.errors import BadParameter
 from zoo.generation import Sampling
 
@@ -82,6 +82,7 @@ def stream(
             prompt=made.prompt,
             tokens=made.tokens,
             pieces=tuple(pieces),
+            cached=timings.cached,
         )
         if done:
             return

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -193,6 +193,32 @@ class State(Protocol):
     @property
     def lengths(self) -> tuple[int, ...]:
         """Tokens of each text that are in it."""
+
+
+@runtime_checkable
+class Continues(State, Protocol):
+    """A state over which texts are continued: texts come together for one pass and part again."""
+
+    prompt_part: ClassVar[int]  # tokens of a prompt to read at once, so that a shorter prompt's state is known; 0: all
+
+    def parts(self) -> tuple[Continues, ...]:
+        """Each text's own."""
+
+    @staticmethod
+    def joined(parts: Sequence[Any]) -> Continues:
+        """One state of all these texts, of the same class."""
+
+    def resumed(self, length: int, capacity: int) -> Continues | None:
+        """Of one text what was read of its first `length` tokens, as a state that shares nothing that is written to;
+        None where only the end is known. Room is made for `capacity` tokens."""
+
+
+@runtime_checkable
+class Rewinds(Continues, Protocol):
+    """One that can forget its last tokens, so that some may be read that perhaps do not stay."""
+
+    def cut(self, length: int) -> Rewinds:
+        """Of one text the first `length` tokens."""
 
 
 @dataclass(frozen=True)

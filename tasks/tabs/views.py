@@ -171,10 +171,12 @@ def timings(made: Result, saved: bool = False) -> str:
              if made.timings.get(stage, 0.0) >= 0.00005]  # fmt: skip
     if "total" in made.timings:
         words.append(f"total {seconds(made.timings['total'])}")
+    if made.cached:
+        words.append("known from an earlier request")
     if made.windows > 1:
         words.append(f"read in {made.windows} windows")
     spent = made.timings.get("forward", 0.0)
-    if made.tokens and spent:
+    if made.tokens and spent and not made.cached:
         words.append(f"{made.tokens} tokens, {made.tokens / spent:.0f} a second")
     return " · ".join(words)
 

@@ -28,8 +28,8 @@ def fresh_state(model: Model, texts: int, capacity: int = LONGEST) -> KeyValues:
     assert model.family.new_state is not None
     state = model.family.new_state(model.config, texts, capacity, next(model.network.parameters()))
     assert isinstance(state, KeyValues)
-    state.keys.fill_(float("nan"))
-    state.values.fill_(float("nan"))
+    for buffer in (*state.keys, *state.values):
+        buffer.fill_(float("nan"))
     return state
 
 

@@ -14,7 +14,7 @@ from tasks.results import Score, Span, Truncation, certainty
 from tests import minis
 from zoo import Engine, catalog
 from zoo.engine import Spanned, SpanWindow
-from zoo.engine.engine import Read
+from zoo.engine.reading import Read
 from zoo.errors import BadParameter, InputEmpty, InputTooLong, UnknownModel, Unsupported
 
 NASTY = [
@@ -128,7 +128,7 @@ def test_qa_reads_long_passages_in_windows_and_points_into_them(engine: Engine, 
 
 
 def test_json_has_the_stable_keys(engine: Engine, bert: str, gpt: str) -> None:
-    keys = ["task", "model", "revision", "answer", "scores", "timings", "truncated", "warnings"]
+    keys = ["task", "model", "revision", "answer", "scores", "timings", "cached", "truncated", "warnings"]
     assert list(nli.run(engine, bert, "a", "b", head="nli").as_json()) == keys
     assert list(classify.run(engine, bert, "a", head="topic").as_json()) == keys
     made = qa.run(engine, bert, "who?", "a cat and a dog", allow_no_answer=True).as_json()

@@ -13,7 +13,7 @@ import zoo
 from tests.published import gpt as published
 from zoo import Engine
 from zoo.contracts import Batch, HeadSpec
-from zoo.engine.engine import Timings
+from zoo.engine.answers import Timings
 from zoo.errors import BadParameter, InputEmpty, Unsupported
 from zoo.models import gpt
 from zoo.training.export import export

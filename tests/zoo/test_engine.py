@@ -17,7 +17,7 @@ from tests import minis
 from zoo import Engine
 from zoo.contracts import Batch, Pieces
 from zoo.engine import windows
-from zoo.engine.engine import Timings
+from zoo.engine.answers import Timings
 from zoo.errors import BadParameter, InputTooLong, OutOfMemory, UnknownModel, Unsupported
 from zoo.generation import Sampling
 
@@ -50,7 +50,8 @@ def test_concurrent_callers_share_one_load_and_get_equal_answers(folder: Path) -
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: engine.classify(name, "nli", [("one cat", "two cats")]), range(16)))
     assert opener.opened == [name]
-    assert all(answer == found[0] for answer in found)
+    wanted = pytest.approx(found[0][0].probabilities, abs=1e-6)  # in one pass or another, with company or without
+    assert all(answer[0].probabilities == wanted for answer in found)
 
 
 def test_a_failed_load_reaches_every_waiter_and_is_tried_again(folder: Path) -> None:
@@ -109,16 +110,6 @@ def test_results_do_not_depend_on_company_or_order(folder: Path) -> None:
     for text, answer in zip(texts, together, strict=True):
         alone = engine.classify(str(folder / "a"), "topic", [text])[0]
         assert alone.probabilities == pytest.approx(answer.probabilities, abs=1e-5)
-
-
-def test_steps_are_sorted_complete_and_within_the_budget(folder: Path) -> None:
-    model = zoo.load(folder / "a")
-    encodings = [model.tokenizer.assemble(Pieces((1,) * n, ((0, 1),) * n)) for n in (30, 2, 50, 2, 7, 50)]
-    made = list(windows.steps(encodings, 60))
-    assert sorted(i for step in made for i in step) == list(range(6))
-    assert all(sum(len(encodings[i]) for i in step) <= 60 for step in made)
-    lengths = [len(encodings[i]) for step in made for i in step]
-    assert lengths == sorted(lengths)
 
 
 def test_long_texts_are_cut_and_say_so(folder: Path) -> None:

@@ -4,11 +4,9 @@ name occurs here.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,98 +15,19 @@ from torch.nn.functional import softplus
 from zoo import generation
 from zoo.contracts import Batch, Encoding, HeadSpec, Pieces
 from zoo.engine import reading
+from zoo.engine.answers import Chosen, Classified, Compared, Generated, Spanned, SpanWindow, Timings
 from zoo.engine.arriving import Arriving, watched
+from zoo.engine.cache import MOST_STATES, Cache, Prompts
+from zoo.engine.line import LINE
 from zoo.engine.precision import DEFAULT, checked, prepared
 from zoo.engine.reading import Read
 from zoo.engine.store import ModelStore
-from zoo.engine.windows import steps
 from zoo.errors import BadParameter, InputEmpty
 from zoo.family import Model
-from zoo.generation import Sampling
+from zoo.generation import Sampling, Step, Stream
 from zoo.heads import PER_TEXT
 from zoo.opening import load
 from zoo.weights.hub import Progress
-
-STEP_TOKENS = 4096  # tokens computed at once
-
-
-@dataclass
-class Timings:
-    """Seconds by stage: load, tokenize, forward, decode."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a stage."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
-
-
-@dataclass(frozen=True)
-class Classified:
-    """Probabilities of one text or pair, by label name in the checkpoint's order."""
-
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    read: tuple[Read, ...]  # one for each text
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Scores of a pair read both ways round and added up, by label name; one label where similarity is a number."""
-
-    labels: tuple[str, ...]
-    scores: tuple[float, ...]
-    read: tuple[Read, ...]  # one for each text
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Probabilities of the answers that were given to choose from, in their order."""
-
-    probabilities: tuple[float, ...]
-    read: tuple[tuple[Read, ...], ...]  # for each answer, of the context and of the answer
-
-
-@dataclass(frozen=True)
-class SpanWindow:
-    """Start and end scores over one window of a passage; `offsets` are characters of the whole passage.
-
-    A head that scores ends anew for each of its best starts gives `beams`, (score, first, last), instead.
-    """
-
-    start: Tensor  # [T]
-    end: Tensor  # [T]
-    offsets: tuple[tuple[int, int], ...]  # T
-    none: float  # score of "not in this window": start and end at the token that stands for the whole text
-    beams: tuple[tuple[float, int, int], ...] | None = None
-
-
-@dataclass(frozen=True)
-class Spanned:
-    """All windows of one passage."""
-
-    windows: tuple[SpanWindow, ...]
-    question: Read
-
-
-@dataclass(frozen=True)
-class Generated:
-    """The text so far."""
-
-    text: str
-    tokens: int
-    finished: bool
-    read: Read
-    prompt: str  # what the model was given
-    log_probability: float  # of the newest token
-    piece: str = ""  # the newest token as text
-    ids: tuple[int, ...] = ()  # of the text so far
-    alternatives: tuple[tuple[str, float], ...] = ()  # the tokens most likely to stand where the newest one does
 
 
 class Engine:
@@ -120,10 +39,13 @@ class Engine:
         progress: bool = False,
         open_model: Callable[[str, bool | Progress], Model] = load,
         precision: str = DEFAULT,
+        remember: int = 0,
     ) -> None:
         """`memory_bytes` is the budget for models, half of the machine's memory by default; `progress` shows
         downloads on stderr, else `opening` tells of them; `open_model(name, progress)` makes a model; `precision` is
-        how it computes, see zoo/engine/precision.py. Raises BadParameter for one that this processor lacks."""
+        how it computes, see zoo/engine/precision.py; `remember` is how many answers of each model are kept, and with
+        them the states of a few prompts (0 computes everything anew). Raises BadParameter for a precision that this
+        processor lacks."""
         self.precision = checked(precision)
         self._arriving = Arriving()
 
@@ -131,7 +53,8 @@ class Engine:
             return prepared(open_model(name, progress or self._arriving.listener(name)), self.precision)
 
         self._store = ModelStore(opened, memory_bytes)
-        self._forward = threading.Lock()  # torch uses all cores for one pass; two at once only slow each other
+        self._cache = Cache(remember)
+        self._prompts = Prompts(MOST_STATES if remember else 0)
 
     @property
     def memory_bytes(self) -> int:
@@ -168,7 +91,7 @@ class Engine:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """While the block lasts no other forward pass is computed."""
-        with self._forward:
+        with LINE.alone():
             yield
 
     def classify(
@@ -182,7 +105,7 @@ class Engine:
         with timings.stage("tokenize"):
             cut = [reading.fit(model, first, second) for first, second in texts]
         with timings.stage("forward"):
-            logits = self._run(model, chosen, [encoding for encoding, _ in cut])
+            logits = self._run(model, chosen, [encoding for encoding, _ in cut], timings)
         with timings.stage("decode"):
             return [
                 Classified(labels, tuple(row.float().softmax(-1).tolist()), read)
@@ -200,7 +123,7 @@ class Engine:
             cut = [reading.cut(model, first, second) for first, second in pairs]
             orders = [model.tokenizer.assemble(*way) for kept, _ in cut for way in (kept, kept[::-1])]
         with timings.stage("forward"):
-            scores = self._run(model, chosen, orders)
+            scores = self._run(model, chosen, orders, timings)
         with timings.stage("decode"):
             sums = [(one + other).tolist() for one, other in zip(scores[::2], scores[1::2], strict=True)]
             labels = model.heads[chosen].labels
@@ -221,7 +144,7 @@ class Engine:
         with timings.stage("tokenize"):
             cut = [[reading.fit(model, context, answer) for answer in answers] for context, answers in rows]
         with timings.stage("forward"):
-            scores = iter(self._run(model, chosen, [encoding for row in cut for encoding, _ in row]))
+            scores = iter(self._run(model, chosen, [encoding for row in cut for encoding, _ in row], timings))
         with timings.stage("decode"):
             return [
                 Chosen(
@@ -260,7 +183,7 @@ class Engine:
                 owners.append(list(range(len(encodings), len(encodings) + len(made))))
                 encodings += made
         with timings.stage("forward"):
-            scores = self._run(model, chosen, encodings)
+            scores = self._run(model, chosen, encodings, timings)
         return [
             Spanned(tuple(_span_window(encodings[i], scores[i], model.heads[chosen]) for i in mine), read)
             for mine, read in zip(owners, questions, strict=True)
@@ -287,41 +210,96 @@ class Engine:
             kept, tail, read = reading.prompt(model, document, suffix, most)
             ids = model.tokenizer.prompt(kept + tail).ids
         said: list[int] = []
-        made = generation.generate(model, chosen, ids, most, sampling)
         prompt = document[: read.characters] + suffix
-        while True:
-            with timings.stage("forward"), self._forward:
-                step = next(made, None)
-            if step is None:
-                return
-            finished = step.token == model.tokenizer.end or len(said) + 1 == most
-            if step.token != model.tokenizer.end:
-                said.append(step.token)
-            with timings.stage("decode"):
-                text = model.tokenizer.decode(said)
-            if text.endswith("\ufffd") and not finished:  # in the middle of a character of several bytes
-                text = text.rstrip("\ufffd")
-            likely = tuple((model.tokenizer.decode([token]), chance) for token, chance in step.likely)
-            piece = model.tokenizer.decode([step.token])
-            yield Generated(text, len(said), finished, read, prompt, step.log_probability, piece, tuple(said), likely)
+        with closing(self._steps(model, chosen, ids, most, sampling, timings)) as steps:
+            while True:
+                with timings.stage("forward"):
+                    step = next(steps, None)
+                if step is None:
+                    return
+                finished = step.token == model.tokenizer.end or len(said) + 1 == most
+                if step.token != model.tokenizer.end:
+                    said.append(step.token)
+                with timings.stage("decode"):
+                    text = model.tokenizer.decode(said)
+                if text.endswith("\ufffd") and not finished:  # in the middle of a character of several bytes
+                    text = text.rstrip("\ufffd")
+                likely = tuple((model.tokenizer.decode([token]), chance) for token, chance in step.likely)
+                piece = model.tokenizer.decode([step.token])
+                yield Generated(
+                    text, len(said), finished, read, prompt, step.log_probability, piece, tuple(said), likely
+                )
 
-    def _run(self, model: Model, head: str, encodings: Sequence[Encoding]) -> list[Tensor]:
+    def _steps(
+        self, model: Model, head: str, prompt: Sequence[Any], most: int, sampling: Sampling, timings: Timings
+    ) -> Generator[Step]:
+        """The tokens that continue a prompt, each computed when it is asked for, in company of other streams."""
+        network = model.network
+        key = ("stream", head, tuple(prompt), most, sampling)
+        known: list[Step] = self._cache.get(network, key) or []
+        for step in known:
+            timings.remembered += 1
+            yield step
+        if known and (len(known) == most or known[-1].token == model.tokenizer.end):
+            return
+        begun = self._prompts.begin(network, prompt, len(prompt) + most)
+        stream = Stream(model, head, prompt, most, sampling, begun, lookup=True)
+        line, kept, skip = (id(network), head, "stream"), list(known), len(known)
+        try:
+            while stream.ready or not stream.finished:
+                if not stream.ready:
+                    LINE.run(line, [stream], lambda one: len(one.next_rows()), _advance, stream)
+                    if len(stream.said) <= 1:
+                        self._prompts.keep(network, stream.read, stream.state)
+                    continue
+                step = stream.ready.popleft()
+                if skip:  # given from memory already; whoever asked wants more this time
+                    skip -= 1
+                    continue
+                timings.computed += 1
+                kept.append(step)
+                yield step
+        finally:
+            LINE.left(line, stream)
+            self._cache.put(network, key, kept)
+            self._prompts.keep(network, stream.read, stream.state)
+
+    def _run(self, model: Model, head: str, encodings: Sequence[Encoding], timings: Timings) -> list[Tensor]:
         """Scores of every encoding, in the order given: [K] from a classifier, [T, K] from heads on tokens.
 
         Raises InputEmpty for a text that is nothing to the model, such as a zero-width space to GPT.
         """
         if not all(map(len, encodings)):
             raise InputEmpty(f"A text has no character that {model.name} reads. Write a word or two.")
-        results: list[Tensor | None] = [None] * len(encodings)
+        network = model.network
+        keys = [(head, one.ids, one.segments, one.sources) for one in encodings]
+        known = {key: self._cache.get(network, key) for key in keys}
+        missing = {key: one for key, one in zip(keys, encodings, strict=True) if known[key] is None}
         whole = model.heads[head].kind in PER_TEXT
-        device = next(model.network.parameters()).device
-        with torch.inference_mode(), self._forward:
-            for chosen in steps(encodings, STEP_TOKENS):
-                batch = Batch.of([encodings[i] for i in chosen], device)
-                scores = model.network(batch, head)
-                for index, row in zip(chosen, scores if whole else batch.split(scores), strict=True):
-                    results[index] = row.cpu()
-        return [row for row in results if row is not None]
+        device = next(network.parameters()).device
+
+        def compute(some: list[Encoding]) -> list[Tensor]:
+            order = sorted(range(len(some)), key=lambda i: len(some[i]))  # equals are computed together
+            with torch.inference_mode():
+                batch = Batch.of([some[i] for i in order], device)
+                scores = network(batch, head)
+                made: list[Tensor] = [scores] * len(some)
+                for index, row in zip(order, scores if whole else batch.split(scores), strict=True):
+                    made[index] = row.cpu()
+            return made
+
+        computed = LINE.run((id(network), head), list(missing.values()), len, compute)
+        for key, row in zip(missing, computed, strict=True):
+            known[key] = row
+            self._cache.put(network, key, row.clone())  # of a row alone, not of its batch
+        timings.computed += len(missing)
+        timings.remembered += len(keys) - len(missing)
+        return [known[key] for key in keys]
+
+
+def _advance(streams: list[Stream]) -> list[None]:
+    generation.advance(streams)
+    return [None] * len(streams)
 
 
 def _span_window(encoding: Encoding, scores: Tensor, head: HeadSpec) -> SpanWindow:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zoo.contracts import Batch, Encoding, Finishes, HoldsBack, Trace
 from zoo.engine import reading
-from zoo.engine.engine import Engine, Timings
+from zoo.engine.answers import Timings
+from zoo.engine.engine import Engine
 from zoo.engine.explain import Attribution, Method, Score, attribute, log_next, log_odds, log_span
 from zoo.errors import BadParameter, InputEmpty, Unsupported
 from zoo.family import Model

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from zoo.contracts import Encoding, Pieces
+from zoo.contracts import Pieces
 
 
 def windows(length: int, size: int, stride: int) -> Iterator[tuple[int, int]]:
@@ -29,21 +29,6 @@ def cut_longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     if second <= half:
         return room - second, second
     return room - half, half
-
-
-def steps(encodings: Sequence[Encoding], budget: int) -> Iterator[list[int]]:
-    """Indices of encodings by length, in steps of at most `budget` tokens, so that equals are computed together."""
-    step: list[int] = []
-    used = 0
-    for index in sorted(range(len(encodings)), key=lambda i: len(encodings[i])):
-        length = len(encodings[index])
-        if step and used + length > budget:
-            yield step
-            step, used = [], 0
-        step.append(index)
-        used += length
-    if step:
-        yield step
 
 
 def last_character(pieces: Pieces) -> int:

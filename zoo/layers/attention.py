@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -50,32 +51,74 @@ class KeyValues:
     value goes on meaning what it meant as long as only one line of generation continues from it.
     """
 
-    keys: Tensor  # [layers, B, H, capacity, E]
-    values: Tensor  # [layers, B, H, capacity, E]
+    prompt_part: ClassVar[int] = 0
+
+    keys: tuple[Tensor, ...]  # B, each [layers, H, capacity, E]
+    values: tuple[Tensor, ...]  # B, each [layers, H, capacity, E]
     lengths: tuple[int, ...]  # B
 
     @staticmethod
     def empty(layers: int, texts: int, heads: int, capacity: int, width: int, like: Tensor) -> KeyValues:
         """Room for `capacity` tokens in each of `texts`; dtype and device as `like`."""
-        shape = (layers, texts, heads, capacity, width)
-        return KeyValues(like.new_empty(shape), like.new_empty(shape), (0,) * texts)
+        shape = (layers, heads, capacity, width)
+        rooms = [tuple(like.new_empty(shape) for _ in range(texts)) for _ in range(2)]
+        return KeyValues(rooms[0], rooms[1], (0,) * texts)
 
     def layer(self, index: int) -> LayerPast:
         """The part that one layer reads and writes."""
-        return LayerPast(self.keys[index], self.values[index], self.lengths)
+        return LayerPast([k[index] for k in self.keys], [v[index] for v in self.values], self.lengths)
 
     def grown(self, by: Sequence[int]) -> KeyValues:
         """The same buffers, counting the tokens just written."""
         return KeyValues(self.keys, self.values, tuple(a + b for a, b in zip(self.lengths, by, strict=True)))
+
+    def parts(self) -> tuple[KeyValues, ...]:
+        """Each text's own, in the same buffers."""
+        texts = zip(self.keys, self.values, self.lengths, strict=True)
+        return tuple(KeyValues((k,), (v,), (length,)) for k, v, length in texts)
+
+    @staticmethod
+    def joined(parts: Sequence[KeyValues]) -> KeyValues:
+        """The texts of all, in the same buffers."""
+        return KeyValues(
+            tuple(k for part in parts for k in part.keys),
+            tuple(v for part in parts for v in part.values),
+            tuple(length for part in parts for length in part.lengths),
+        )
+
+    def cut(self, length: int) -> KeyValues:
+        """Of one text the first `length` tokens, in the same buffers: what was written behind them is forgotten."""
+        assert len(self.lengths) == 1 and length <= self.lengths[0]
+        return KeyValues(self.keys, self.values, (length,))
+
+    def resumed(self, length: int, capacity: int) -> KeyValues:
+        """Of one text the first `length` tokens, in buffers of their own with room for `capacity`."""
+        assert len(self.lengths) == 1 and length <= self.lengths[0]
+
+        def moved(old: Tensor) -> Tensor:
+            layers, heads, _, width = old.shape
+            new = old.new_empty(layers, heads, capacity, width)
+            new[:, :, :length] = old[:, :, :length]
+            return new
+
+        return KeyValues((moved(self.keys[0]),), (moved(self.values[0]),), (length,))
 
 
 @dataclass(frozen=True)
 class LayerPast:
     """One layer of a KeyValues."""
 
-    keys: Tensor  # [B, H, capacity, E]
-    values: Tensor  # [B, H, capacity, E]
+    keys: Sequence[Tensor]  # B, each [H, capacity, E]
+    values: Sequence[Tensor]  # B, each [H, capacity, E]
     lengths: tuple[int, ...]
+
+    def write(self, text: int, keys: Tensor, values: Tensor) -> int:
+        """Put those of new tokens, [H, T, E] each, behind what is there; returns how many there are now."""
+        before = self.lengths[text]
+        end = before + keys.shape[1]
+        self.keys[text][:, before:end] = keys
+        self.values[text][:, before:end] = values
+        return end
 
 
 class CausalAttention(nn.Module):
@@ -98,8 +141,8 @@ class CausalAttention(nn.Module):
             q, k, v = rows.permute(2, 0, 3, 1, 4)  # each [count, H, T, E]
             if past is None or not any(past.lengths[first : first + count]):
                 if past is not None:
-                    past.keys[first : first + count, :, :length] = k
-                    past.values[first : first + count, :, :length] = v
+                    for text in range(count):
+                        past.write(first + text, k[text], v[text])
                 mixed = F.scaled_dot_product_attention(q, k, v, is_causal=length > 1, dropout_p=drop)
                 if trace is not None:
                     maps.extend(_weights(q, k, causal_from=0))
@@ -115,9 +158,8 @@ class CausalAttention(nn.Module):
 def _go_on(q: Tensor, k: Tensor, v: Tensor, past: LayerPast, text: int) -> Tensor:
     """Attention of the new tokens of one text over its past and themselves: [H, T, E] each -> [1, H, T, E]."""
     before, new = past.lengths[text], q.shape[1]
-    past.keys[text, :, before : before + new] = k
-    past.values[text, :, before : before + new] = v
-    keys, values = past.keys[text : text + 1, :, : before + new], past.values[text : text + 1, :, : before + new]
+    end = past.write(text, k, v)
+    keys, values = past.keys[text][None, :, :end], past.values[text][None, :, :end]
     mask = None
     if new > 1:  # new token t sees the past and the new ones up to itself
         mask = torch.ones(new, before + new, dtype=torch.bool, device=q.device).tril(before)

@@ -7,9 +7,9 @@ N rows (words, with a row for <S> and </S> of each sentence), B texts, D width o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -144,9 +144,29 @@ class CharacterCnn(nn.Module):
 class ElmoState:
     """Where the forward direction stands after the words read so far."""
 
+    prompt_part: ClassVar[int] = 64  # it cannot go back
+
     hidden: Tensor  # [layers, B, D]
     memory: Tensor  # [layers, B, cells]
     lengths: tuple[int, ...]
+
+    def parts(self) -> tuple[ElmoState, ...]:
+        """Each text's own."""
+        texts = zip(self.hidden.split(1, 1), self.memory.split(1, 1), self.lengths, strict=True)
+        return tuple(ElmoState(hidden, memory, (length,)) for hidden, memory, length in texts)
+
+    @staticmethod
+    def joined(parts: Sequence[ElmoState]) -> ElmoState:
+        """The texts of all."""
+        return ElmoState(
+            torch.cat([part.hidden for part in parts], 1),
+            torch.cat([part.memory for part in parts], 1),
+            tuple(length for part in parts for length in part.lengths),
+        )
+
+    def resumed(self, length: int, capacity: int) -> ElmoState | None:
+        """The same at its end; what was before is not known any more."""
+        return self if (length,) == self.lengths else None
 
 
 class Elmo(nn.Module):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -71,8 +71,30 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> UlmfitConfig:
 class LstmState:
     """Output and cell of every layer after the last token read. A value: going on makes a new one."""
 
+    prompt_part: ClassVar[int] = 64  # it cannot go back
+
     layers: tuple[tuple[Tensor, Tensor], ...]  # each [1, B, width of the layer], as torch keeps them
     lengths: tuple[int, ...]  # B
+
+    def parts(self) -> tuple[LstmState, ...]:
+        """Each text's own."""
+        return tuple(
+            LstmState(tuple((h[:, i : i + 1], c[:, i : i + 1]) for h, c in self.layers), (length,))
+            for i, length in enumerate(self.lengths)
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[LstmState]) -> LstmState:
+        """The texts of all."""
+        layers = zip(*(part.layers for part in parts), strict=True)  # layer -> state -> (output, cell)
+        return LstmState(
+            tuple((torch.cat([h for h, _ in layer], 1), torch.cat([c for _, c in layer], 1)) for layer in layers),
+            tuple(length for part in parts for length in part.lengths),
+        )
+
+    def resumed(self, length: int, capacity: int) -> LstmState | None:
+        """The same at its end; what was before is not known any more."""
+        return self if (length,) == self.lengths else None
 
 
 class AwdLstm(nn.Module):

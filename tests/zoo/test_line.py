@@ -1,0 +1,148 @@
+"""The line before the processor: who waits goes along, none is overtaken for ever, and mistakes stay where they are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from zoo.engine import line
+from zoo.engine.line import Line
+
+
+class Passes:
+    """Doubles numbers, and remembers which were computed together. The first pass waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.made: list[list[int]] = []
+        self.began, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, items: list[int]) -> Sequence[int]:
+        self.made.append(list(items))
+        self.began.set()
+        assert self.go.wait(10)
+        if -1 in items:
+            raise ValueError("minus one")
+        return [2 * item for item in items]
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(20) as made:
+        yield made
+
+
+def queued(pool: ThreadPoolExecutor, waiting: Line, *asked: tuple[str, list[int], Passes]) -> list[Future[list[Any]]]:
+    """Callers in this order, all in line before the first pass is over."""
+    futures = []
+    for number, (key, items, passes) in enumerate(asked):
+        futures.append(pool.submit(waiting.run, key, items, abs, passes))
+        if number == 0:
+            assert passes.began.wait(10)
+        until = time.monotonic() + 10
+        while len(waiting._jobs) < number and time.monotonic() < until:
+            time.sleep(0.001)
+    return futures
+
+
+def test_results_stand_in_the_order_asked() -> None:
+    passes = Passes()
+    passes.go.set()
+    assert Line().run("k", [5, 1, 4], abs, passes) == [10, 2, 8]
+    assert passes.made == [[1, 4, 5]], "shortest first"
+    assert Line().run("k", [], abs, passes) == []
+
+
+def test_who_waits_for_the_same_goes_along(pool: ThreadPoolExecutor) -> None:
+    passes, waiting = Passes(), Line()
+    made = queued(pool, waiting, ("a", [1], passes), ("a", [2], passes), ("b", [3], passes), ("a", [4], passes))
+    passes.go.set()
+    assert [one.result(10) for one in made] == [[2], [4], [6], [8]]
+    assert passes.made == [[1], [2, 4], [3]]
+    assert waiting.passes == 3
+
+
+def test_a_long_job_goes_to_the_back_after_each_step(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "STEP_TOKENS", 10)
+    passes, waiting = Passes(), Line()
+    made = queued(pool, waiting, ("x", [1], passes), ("a", [5] * 6, passes), ("b", [7], passes), ("a", [6], passes))
+    passes.go.set()
+    assert [one.result(10) for one in made] == [[2], [10] * 6, [14], [12]]
+    assert passes.made[1:] == [[5, 5], [7], [6], [5, 5], [5, 5]]
+
+
+def test_a_pass_keeps_to_its_tokens_and_takes_what_is_too_long_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "STEP_TOKENS", 60)
+    passes = Passes()
+    passes.go.set()
+    Line().run("k", [30, 2, 50, 2, 7, 90], abs, passes)
+    assert passes.made == [[2, 2, 7, 30], [50], [90]]
+
+
+def test_a_mistake_reaches_its_caller_alone(pool: ThreadPoolExecutor) -> None:
+    passes, waiting = Passes(), Line()
+    made = queued(pool, waiting, ("x", [1], passes), ("a", [2], passes), ("a", [-1], passes), ("a", [3], passes))
+    passes.go.set()
+    assert [made[i].result(10) for i in (0, 1, 3)] == [[2], [4], [6]]
+    with pytest.raises(ValueError, match="minus one"):
+        made[2].result(10)
+    assert waiting.run("a", [9], abs, passes) == [18], "the line goes on"
+
+
+def test_none_starves(pool: ThreadPoolExecutor) -> None:
+    """Four callers who never stop asking, and one who asks now and then."""
+    stop, waiting = threading.Event(), Line()
+
+    def slow(items: list[int]) -> list[int]:
+        time.sleep(0.002)
+        return items
+
+    def busy(key: str) -> None:
+        while not stop.is_set():
+            waiting.run(key, [1], abs, slow)
+
+    crowd = [pool.submit(busy, key) for key in "abcd"]
+    for turn in range(20):
+        before = waiting.passes
+        assert waiting.run("me", [turn], abs, slow) == [turn]
+        assert waiting.passes - before <= 8
+    stop.set()
+    for one in crowd:
+        one.result(10)
+
+
+def test_alone_means_alone(pool: ThreadPoolExecutor) -> None:
+    passes, waiting = Passes(), Line()
+    passes.go.set()
+    with waiting.alone():
+        other = pool.submit(waiting.run, "k", [1], abs, passes)
+        time.sleep(0.05)
+        assert not other.done() and not passes.made
+    assert other.result(10) == [2]
+
+
+def test_streams_meet_again(pool: ThreadPoolExecutor) -> None:
+    """Streams that were in one pass are in the next one together, though they come back one after the other."""
+    waiting, made = Line(), []
+
+    def compute(items: list[int]) -> list[int]:
+        made.append(len(items))
+        time.sleep(0.003)
+        return items
+
+    def stream(number: int) -> None:
+        own: Callable[[], list[Any]] = lambda: waiting.run("s", [number], abs, compute, own)  # noqa: E731
+        for _ in range(30):
+            own()
+            time.sleep(0.0005 * number)
+        waiting.left("s", own)
+
+    for one in [pool.submit(stream, number) for number in range(4)]:
+        one.result(20)
+    assert sum(made) == 120
+    assert len(made) < 60, "without waiting they would go on in two groups or more"
+    assert not waiting._seen
