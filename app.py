@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--mcp", action="store_true", help="also serve the four tasks as tools for agents (MCP)")
     options.add_argument("--memory-mb", type=int, help="memory that models may take (half of the machine's)")
     options.add_argument(
-        "--precision", default="exact", help="exact (float32), or fast: bf16, on processors that have it"
+        "--precision", default="exact", help="exact (float32), fast (bf16) or small (int8), see docs/speed.md"
     )
     return options
 

@@ -116,7 +116,9 @@ def _batch_options(one: argparse.ArgumentParser, tasks: Iterable[str]) -> None:
 def _common(task: str, one: argparse.ArgumentParser) -> None:
     one.add_argument("--model", required=True, help="catalog name, owner/name[@revision] of the Hub, or a folder")
     one.add_argument("--head", help="which head answers, where a model has several")
-    one.add_argument("--precision", default="exact", help="exact, or fast: bf16, on processors that have it")
+    one.add_argument(
+        "--precision", default="exact", help="exact (float32), fast (bf16) or small (int8), see docs/speed.md"
+    )
     if task == "qa":
         one.add_argument("--max-answer-tokens", type=int, default=30)
         one.add_argument("--stride", type=int, help="tokens that neighbouring windows share")

@@ -109,12 +109,12 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters, shared ones once."""
-        return sum(p.numel() for p in self.network.parameters())
+        """Number of parameters, shared ones once; copies that are laid out for the processor do not count."""
+        return sum(p.numel() for name, p in self.network.named_parameters() if ".packed." not in name)
 
     @property
     def bytes(self) -> int:
-        """Memory its parameters take."""
+        """Memory its parameters take, copies included."""
         return sum(p.numel() * p.element_size() for p in self.network.parameters())
 
     @property

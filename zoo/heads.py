@@ -87,31 +87,51 @@ class RowScores(nn.Module):
         return self.out(rows)
 
 
-class LanguageModel(nn.Module):
-    """Scores of the next token at every row: a product with the (usually tied) input embedding, no bias."""
+class ScoresWords(nn.Module):
+    """A product with the (usually tied) input embedding, and a bias if the family has one.
 
-    def __init__(self, embedding: nn.Embedding) -> None:
+    `packed` is the same map laid out for the processor, if there is one: a copy, for the embedding itself is looked up
+    row by row. Derivatives are taken of the embedding.
+    """
+
+    bias: Tensor | None
+
+    def __init__(self, embedding: nn.Embedding, bias: bool) -> None:
         super().__init__()
         self.embedding = embedding  # the module is shared with the body when tied
+        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings)) if bias else None
+        self.packed: nn.Module | None = None
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """[N, D] -> [N, V]."""
+        if self.packed is not None and not torch.is_grad_enabled():
+            scores: Tensor = self.packed(rows)
+            return scores
+        return F.linear(rows, self.embedding.weight, self.bias)
+
+
+class LanguageModel(ScoresWords):
+    """Scores of the next token at every row: a product with the (usually tied) input embedding, no bias but where the
+    family has one."""
+
+    def __init__(self, embedding: nn.Embedding, bias: bool = False) -> None:
+        super().__init__(embedding, bias)
 
     def forward(self, rows: Tensor, batch: Batch) -> Tensor:
         """[N, D] -> [N, V]."""
-        return F.linear(rows, self.embedding.weight)
+        return self.scores(rows)
 
 
-class MaskedLanguageModel(nn.Module):
+class MaskedLanguageModel(ScoresWords):
     """Scores of the token itself at every row: dense, activation, norm, product with the embedding, bias."""
 
     def __init__(self, embedding: nn.Embedding, activation: Activation, eps: float) -> None:
-        super().__init__()
-        vocabulary, width = embedding.num_embeddings, embedding.embedding_dim
+        super().__init__(embedding, bias=True)
+        width = embedding.embedding_dim
         self.dense = nn.Linear(width, width)
         self.activation = activation
         self.norm = nn.LayerNorm(width, eps)
-        self.embedding = embedding
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, rows: Tensor, batch: Batch) -> Tensor:
         """[N, D] -> [N, V]."""
-        rows = self.norm(self.activation(self.dense(rows)))
-        return F.linear(rows, self.embedding.weight, self.bias)
+        return self.scores(self.norm(self.activation(self.dense(rows))))

@@ -71,6 +71,7 @@ def test_every_snippet_of_a_comparison_runs(visitor: Visitor, real_url: str, tas
     panel.locator("#compare-run").click()
     chosen = len(compare.proposed(task))
     expect(panel.locator(".mz-column .mz-time")).to_have_count(chosen)
+    visitor.settle()  # columns are there before they are full
     agreed = panel.locator(".mz-agreed").inner_text()
     panel.locator("#compare-share-fold > button").click()
     panel.locator("#compare-share-run").click()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,8 @@ from torch import nn
 from zoo import Engine, errors, load
 from zoo.engine import precision
 from zoo.generation import Sampling
-from zoo.layers.packed import PackedLinear, available, pack
+from zoo.layers.activations import gelu_erf
+from zoo.layers.packed import HalfLstm, Int8Linear, Kind, PackedLinear, available, int8_engines, laid_out, pack
 
 NAMES = ("bert-mini", "gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
 TEXTS = [
@@ -18,7 +21,7 @@ TEXTS = [
     ("Rain.", "It rains, and it will go on raining until the whole town is under water and everybody has left it."),
 ]
 PASSAGE = "Ada Lovelace wrote the first program in 1843, for a machine that Charles Babbage never finished. " * 6
-TOLERANCE = {"exact": 1e-5, "fast": 0.03}  # of a probability
+TOLERANCE = {"exact": 1e-5, "fast": 0.03, "small": 0.12}  # of a probability
 needs_packing = pytest.mark.skipif(not available(), reason="this torch has no oneDNN")
 
 
@@ -72,8 +75,21 @@ def test_exact_writes_the_same_tokens(name: str, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("name", NAMES)
 def test_memory_and_parameters_are_those_of_the_checkpoint(name: str) -> None:
     packed, plain = Engine().model(name), load(name)
-    assert (packed.parameters, packed.bytes) == (plain.parameters, plain.bytes)
+    copies = [head.packed for head in packed.network.heads.values() if getattr(head, "packed", None) is not None]
+    beside = sum(p.numel() * p.element_size() for copy in copies for p in copy.parameters())
+    assert packed.parameters == plain.parameters
+    assert packed.bytes == plain.bytes + beside
     assert packed.network.body.input_embedding is not None
+
+
+@needs_packing
+@pytest.mark.skipif("small" not in precision.supported(), reason="no int8 here")
+@pytest.mark.parametrize("name", NAMES)
+def test_small_takes_less_memory(name: str) -> None:
+    small, plain = Engine(precision="small").model(name), load(name)
+    assert small.parameters == plain.parameters
+    if name == "bert-mini":  # of the others most is the embedding, of which a copy is laid out
+        assert small.bytes < 0.75 * plain.bytes
 
 
 @needs_packing
@@ -83,9 +99,10 @@ def test_what_is_worth_it_is_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert packed(Engine(), "bert-mini") > 0
     if "fast" in precision.supported():
-        assert all(
-            packed(Engine(precision="fast"), name) > 0 for name in NAMES if name != "ulmfit-mini"
-        )  # oneDNN's LSTM
+        assert all(packed(Engine(precision="fast"), name) > 0 for name in NAMES if name != "ulmfit-mini")
+        assert any(
+            isinstance(part, HalfLstm) for part in Engine(precision="fast").model("ulmfit-mini").network.modules()
+        )
     assert packed(as_they_lie(monkeypatch), "bert-mini") == 0
 
 
@@ -93,15 +110,35 @@ def test_what_is_worth_it_is_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_derivatives_are_those_of_the_plain_map() -> None:
     plain = nn.Sequential(nn.Linear(512, 1024), nn.Tanh())
     packed = nn.Sequential(*plain)
-    pack(packed)
+    pack(packed, Kind(torch.float32))
     assert isinstance(packed[0], PackedLinear)
     x = torch.randn(5, 512)
     slopes = [torch.autograd.functional.jacobian(lambda x, f=f: f(x).sum(0)[:9], x) for f in (plain, packed)]
     torch.testing.assert_close(slopes[0], slopes[1])
 
 
+@pytest.mark.skipif(len(int8_engines()) < 2, reason="no int8 here")
+@pytest.mark.parametrize("engine", sorted(int8_engines()))
+@pytest.mark.parametrize("after", [None, gelu_erf])
+def test_int8_is_near_and_its_derivatives_are_those_of_the_rounded_weights(engine: str, after: Any) -> None:
+    before = torch.backends.quantized.engine
+    weight, bias, x = torch.randn(96, 128) * torch.linspace(0.01, 3, 96)[:, None], torch.randn(96), torch.randn(7, 128)
+    made = laid_out(weight, bias, Kind(torch.qint8, torch.float32, engine), after)
+    assert torch.backends.quantized.engine == before
+    assert isinstance(made, Int8Linear)
+    wanted = nn.functional.linear(x, weight, bias)
+    wanted = after(wanted) if after else wanted
+    with torch.no_grad():
+        far = (made(x) - wanted).abs().amax(0) / weight.norm(dim=1)  # a row of its own scale each
+    assert far.max() < 0.05 * x.norm(dim=1).max() / 128**0.5
+    x.requires_grad_()
+    slope = torch.autograd.grad(made(x).sum(), x)[0]
+    plain = torch.autograd.grad((after or nn.Identity())(nn.functional.linear(x, weight, bias)).sum(), x)[0]
+    assert (slope - plain).abs().max() < 0.08 * plain.abs().max()
+
+
 def test_an_unknown_precision_is_named() -> None:
-    with pytest.raises(errors.BadParameter, match=r"'sloppy' is unknown; choose from exact, fast"):
+    with pytest.raises(errors.BadParameter, match=r"'sloppy' is unknown; choose from exact, fast, small"):
         Engine(precision="sloppy")
 
 

@@ -20,6 +20,7 @@ from zoo.contracts import Batch, Encoding
 from zoo.engine import Engine
 from zoo.errors import BadCheckpoint, BadParameter
 from zoo.family import Network
+from zoo.heads import LanguageModel
 from zoo.models import ulmfit
 from zoo.tokenizers import fastai, words
 from zoo.tokenizers.fastai import FastaiTokenizer
@@ -136,7 +137,7 @@ def test_columns_go_on_where_the_piece_before_ended() -> None:
 
 def test_the_sampled_softmax_is_right_on_average() -> None:
     torch.manual_seed(0)
-    decoder = ulmfit.Decoder(torch.nn.Embedding(400, 8), bias=True)
+    decoder = LanguageModel(torch.nn.Embedding(400, 8), bias=True)
     torch.nn.init.normal_(decoder.embedding.weight, std=0.5)
     rows, targets = torch.randn(300, 8), torch.randint(400, (300,))
     full = F.cross_entropy(F.linear(rows, decoder.embedding.weight, decoder.bias), targets)

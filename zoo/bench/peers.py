@@ -8,18 +8,20 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 Encoder = Callable[[Tensor], Tensor]  # ids [B, T] -> rows of the last layer [B, T, D]
+PaddedEncoder = Callable[[Tensor, Tensor], Tensor]  # ids, mask [B, T] -> rows of the last layer [B, T, D]
 FIRST = "transformers sdpa"
 
 
 def encoders(folder: Path) -> tuple[dict[str, Encoder], list[str]]:
     """BERT bodies by name, and the names of packages that are not installed."""
     found: dict[str, Encoder] = {}
-    if not _installed("transformers"):
+    if not installed("transformers"):
         return found, ["transformers"]
     module = _transformers(folder, "sdpa", torch.float32)
     found[FIRST] = lambda ids: module(ids)[0]
@@ -29,19 +31,40 @@ def encoders(folder: Path) -> tuple[dict[str, Encoder], list[str]]:
     ):
         found[name] = _bound(_transformers(folder, how, dtype))
     missing = []
-    if _installed("openvino"):
+    if installed("openvino"):
         found |= _openvino(module)
     else:
         missing.append("openvino")
-    if _installed("onnxruntime") and _installed("onnx"):
+    if installed("onnxruntime") and installed("onnx"):
         found["ONNX Runtime"] = _onnxruntime(module, folder)
     else:
         missing.append("onnxruntime")
     return found, missing
 
 
-def _installed(name: str) -> bool:
+def padded_encoders(folder: Path) -> tuple[dict[str, PaddedEncoder], list[str]]:
+    """BERT bodies that read texts of different length filled up to the longest, and what is not installed."""
+    if not installed("transformers"):
+        return {}, ["transformers"]
+
+    def bound(module: torch.nn.Module) -> PaddedEncoder:
+        return lambda ids, mask: module(ids, attention_mask=mask)[0]
+
+    kinds = (("transformers", torch.float32), ("transformers bf16", torch.bfloat16))
+    return {name: bound(_transformers(folder, "sdpa", dtype)) for name, dtype in kinds}, []
+
+
+def installed(name: str) -> bool:
+    """Whether a package can be imported, without doing so."""
     return importlib.util.find_spec(name) is not None
+
+
+def transformers_quietly() -> Any:
+    """The library without its advice."""
+    import transformers  # noqa: TID251 (here it is a peer)
+
+    transformers.logging.set_verbosity_error()
+    return transformers
 
 
 def _bound(module: torch.nn.Module) -> Encoder:
@@ -49,9 +72,7 @@ def _bound(module: torch.nn.Module) -> Encoder:
 
 
 def _transformers(folder: Path, how: str, dtype: torch.dtype) -> torch.nn.Module:
-    import transformers  # noqa: TID251 (here it is a peer)
-
-    transformers.logging.set_verbosity_error()
+    transformers = transformers_quietly()
     made = transformers.BertModel.from_pretrained(folder, attn_implementation=how, add_pooling_layer=False, dtype=dtype)
     module: torch.nn.Module = made.eval()
     return module

@@ -3,33 +3,41 @@
 - `exact`: float32, the numbers of the original to 1e-5; the default.
 - `fast`: the weights of the body's linear maps in bf16, and their products, too, where the processor has instructions
   for it; all that is added up (embeddings, norms, the sum of the layers, heads) stays in float32.
+- `small`: these weights in int8, a scale for each row, and what they are multiplied with rounded to int8 for each
+  product; a quarter of the memory. LSTM layers of torch's own stay as in `fast`.
 
-docs/speed.md says what `fast` gains, and what is known of its cost.
+Scores over a vocabulary are computed in the same way as the body, from a copy of the embedding laid out for it.
+docs/speed.md says what each gains, and what it costs.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from zoo.errors import BadParameter
 from zoo.family import Model
+from zoo.heads import ScoresWords
 from zoo.layers import packed
+from zoo.layers.packed import WORTH_IT, Kind, laid_out
 from zoo.processor import computes_bf16
 
-TYPES = {"exact": torch.float32, "fast": torch.bfloat16}
+NAMES = ("exact", "fast", "small")
 DEFAULT = "exact"
 
 
 def supported() -> tuple[str, ...]:
     """What this processor computes faster than `exact`, and `exact`."""
-    able = packed.available() and computes_bf16(torch.device("cpu"))
-    return tuple(TYPES) if able else (DEFAULT,)
+    if not packed.available():
+        return (DEFAULT,)
+    able = {"exact": True, "fast": computes_bf16(torch.device("cpu")), "small": len(packed.int8_engines()) == 2}
+    return tuple(name for name in NAMES if able[name])
 
 
 def checked(precision: str) -> str:
     """The same. Raises BadParameter for one that is unknown or not supported here."""
-    if precision not in TYPES:
-        raise BadParameter(f"The precision {precision!r} is unknown; choose from {', '.join(TYPES)}.")
+    if precision not in NAMES:
+        raise BadParameter(f"The precision {precision!r} is unknown; choose from {', '.join(NAMES)}.")
     if precision not in supported():
         raise BadParameter(f"This processor has no instructions for {precision!r}; choose {DEFAULT!r}.")
     return precision
@@ -38,5 +46,21 @@ def checked(precision: str) -> str:
 def prepared(model: Model, precision: str = DEFAULT) -> Model:
     """The model, its body's linear maps laid out for this processor in that precision; the model itself is changed."""
     if packed.available() and next(model.network.parameters()).device.type == "cpu":
-        packed.pack(model.network.body, TYPES[precision])
+        kind = kind_of(precision, one_by_one=model.family.new_state is not None)
+        for head in model.network.heads.values():
+            if isinstance(head, ScoresWords):
+                words: Tensor = head.embedding.weight
+                if words.numel() >= WORTH_IT or kind.weights != torch.float32:
+                    head.packed = laid_out(words, head.bias, kind)
+        packed.pack(model.network.body, kind)
     return model
+
+
+def kind_of(precision: str, one_by_one: bool) -> Kind:
+    """The layout of a precision; `one_by_one` for a model that goes on token by token, a row or a few at once."""
+    if precision == "exact":
+        return Kind(torch.float32)
+    half = torch.bfloat16 if computes_bf16(torch.device("cpu")) else torch.float32
+    if precision == "fast":
+        return Kind(torch.bfloat16, torch.bfloat16)
+    return Kind(torch.qint8, half, "x86" if one_by_one else "onednn")

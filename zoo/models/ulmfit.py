@@ -15,13 +15,13 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Network, labels_of, read_fields
+from zoo.heads import LanguageModel
 from zoo.models.reading import ReadingPair, ReadingSpan
 from zoo.models.ulmfit_heads import PoolingClassifier
 from zoo.tokenizers.fastai import fastai_tokenizer
@@ -159,19 +159,6 @@ def read_on(
     return torch.cat(rows), (torch.cat(outputs, 1), torch.cat(cells, 1))
 
 
-class Decoder(nn.Module):
-    """Scores of the next word at every row: a product with the (usually tied) embedding, and a bias except in 2018."""
-
-    def __init__(self, embedding: nn.Embedding, bias: bool) -> None:
-        super().__init__()
-        self.embedding = embedding  # the module is shared with the body when tied
-        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings)) if bias else None
-
-    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
-        """[N, D] -> [N, V]."""
-        return F.linear(rows, self.embedding.weight, self.bias)
-
-
 class Features(nn.Module):
     """The rows themselves, of an encoder without any head."""
 
@@ -188,7 +175,7 @@ def build(config: UlmfitConfig, heads: Mapping[str, HeadSpec]) -> Network:
     def head(name: str, spec: HeadSpec) -> nn.Module:
         if spec.kind == "lm":
             word = body.word if config.tie_weights else nn.Embedding(config.vocab_size, width)
-            return Decoder(word, config.out_bias)
+            return LanguageModel(word, config.out_bias)  # a bias except in 2018
         if spec.kind == "classifier" and name in config.pair_heads:
             return ReadingPair(body.word, size, len(spec.labels))
         if spec.kind == "classifier":

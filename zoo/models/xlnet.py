@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint, Unsupported
 from zoo.family import Family, Model, Network, labels_of, read_fields, require
-from zoo.heads import Classifier, Pooler, RowScores
+from zoo.heads import Classifier, LanguageModel, Pooler, RowScores
 from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.blocks import FeedForward, PostNormBlock
 from zoo.layers.pooling import last_token, mean_token
 from zoo.layers.relative import Memory, RelativeAttention, View, distances
 from zoo.models.reading import ReadingPair, ReadingSpan, with_reader
-from zoo.models.xlnet_heads import BeamSpan, NextToken
+from zoo.models.xlnet_heads import BeamSpan
 from zoo.models.xlnet_keys import keys
 from zoo.tokenizers.sentencepiece import sentencepiece
 from zoo.weights.keymap import LoadReport
@@ -321,7 +321,8 @@ def build(config: XlnetConfig, heads: Mapping[str, HeadSpec]) -> Network:
 
     def head(name: str, spec: HeadSpec) -> nn.Module:
         if spec.kind == "lm":
-            return NextToken(body.word if config.tie_word_embeddings else nn.Embedding(config.vocab_size, width))
+            words = body.word if config.tie_word_embeddings else nn.Embedding(config.vocab_size, width)
+            return LanguageModel(words, bias=True)
         if spec.kind == "classifier" and config.reader and name in config.pair_heads:
             return ReadingPair(body.word, config.reader, len(spec.labels))
         if spec.kind in ("classifier", "choice"):

@@ -1,5 +1,5 @@
-"""The two heads of XLNet that no elder has: next token with a bias of its own, and a span whose ends are scored anew
-for each likely start (Yang et al. 2019; original code run_squad.py, function_builder.py).
+"""The head of XLNet that no elder has: a span whose ends are scored anew for each likely start (Yang et al. 2019;
+original code run_squad.py, function_builder.py).
 
 T tokens of one text, C starts that are followed up.
 """
@@ -11,19 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.contracts import Batch
-
-
-class NextToken(nn.Module):
-    """Scores over the vocabulary: a product with the (usually tied) input embedding, and a bias."""
-
-    def __init__(self, embedding: nn.Embedding) -> None:
-        super().__init__()
-        self.embedding = embedding  # the module is shared with the body when tied
-        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
-
-    def forward(self, rows: Tensor, batch: Batch) -> Tensor:
-        """[N, D] -> [N, V]."""
-        return F.linear(rows, self.embedding.weight, self.bias)
 
 
 class BeamSpan(nn.Module):

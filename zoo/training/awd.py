@@ -18,7 +18,8 @@ from torch.func import functional_call
 
 from zoo.contracts import Batch
 from zoo.family import Network
-from zoo.models.ulmfit import AwdLstm, Decoder
+from zoo.heads import LanguageModel
+from zoo.models.ulmfit import AwdLstm
 from zoo.models.ulmfit_heads import padded, real
 
 States = Sequence[tuple[Tensor, Tensor]]  # output and cell of each layer, [1, C, width of the layer]
@@ -52,10 +53,10 @@ def body_of(network: Network) -> AwdLstm:
     return network.body
 
 
-def decoder_of(network: Network) -> Decoder:
+def decoder_of(network: Network) -> LanguageModel:
     """Its language model head."""
     decoder = network.heads["lm"]
-    assert isinstance(decoder, Decoder)
+    assert isinstance(decoder, LanguageModel)
     return decoder
 
 
@@ -158,7 +159,7 @@ class Softmax:
     common: int
     drawn: int
 
-    def loss(self, decoder: Decoder, rows: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, decoder: LanguageModel, rows: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of the next words: rows [N, D], targets [N].
 
         Words are numbered by how common they are. The sum over all words in the softmax is exact for the common ones
@@ -186,7 +187,7 @@ class Softmax:
         return (total - right).mean()
 
 
-def full_loss(decoder: Decoder, rows: Tensor, targets: Tensor) -> float:
+def full_loss(decoder: LanguageModel, rows: Tensor, targets: Tensor) -> float:
     """Mean loss by the full softmax, a few rows at a time; to evaluate."""
     total = 0.0
     for some, right in zip(rows.split(SOFTMAX_ROWS), targets.split(SOFTMAX_ROWS), strict=True):

@@ -1,0 +1,63 @@
+"""`python -m zoo bench decode`: GPT-2 with random weights goes on greedily, ours beside every installed peer.
+
+Without prompt lookup, which would be fast beyond measure here: random weights go round in circles.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from zoo.bench import peers_decode, race
+from zoo.bench.fullsize import MODELS
+from zoo.catalog import FAMILIES
+from zoo.engine import precision
+from zoo.family import Model
+from zoo.generation import Sampling, Stream, advance
+from zoo.weights.load import load_folder
+
+SHAPES = ((1, 256, 64), (8, 32, 64))  # streams, tokens of a prompt, new tokens
+SMALL = ((1, 8, 4), (2, 4, 4))
+
+
+def measure(rounds: int = 5, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
+    """One result for each shape, and what is not installed. `worst` is the share of tokens that differ."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        MODELS["gpt2"].write(folder, tiny)
+        others, missing = peers_decode.decoders(folder)
+        ours = {
+            f"ours {kind}": precision.prepared(load_folder(folder, FAMILIES), kind) for kind in precision.supported()
+        }
+        results = []
+        for streams, prompt, new in SMALL if tiny else SHAPES:
+            chance = torch.Generator().manual_seed(0)
+            most = 90 if tiny else 50_000
+            prompts = torch.randint(5, most, (streams, prompt), generator=chance).tolist()
+            runners: dict[str, Callable[[], list[list[int]]]] = {
+                name: partial(run, prompts, new) for name, run in others.items()
+            }
+            runners |= {name: partial(go_on, model, prompts, new) for name, model in ours.items()}
+            said = {name: run() for name, run in runners.items()}
+            first = next(iter(runners))
+            worst = {name: _different(tokens, said[first]) for name, tokens in said.items()}
+            title = f"GPT-2 124M, {streams} x ({prompt} + {new}) tokens, greedy"
+            results.append(race.Result(title, first, race.race(runners, rounds), worst))
+    return results, missing
+
+
+def go_on(model: Model, prompts: Sequence[Sequence[int]], new: int) -> list[list[int]]:
+    """All prompts side by side, as visitors that came together."""
+    streams = [Stream(model, "lm", prompt, new, Sampling()) for prompt in prompts]
+    while going := [stream for stream in streams if not stream.finished]:
+        advance(going)
+    return [stream.said for stream in streams]
+
+
+def _different(some: list[list[int]], others: list[list[int]]) -> float:
+    pairs = [a != b for one, other in zip(some, others, strict=True) for a, b in zip(one, other, strict=False)]
+    return sum(pairs) / max(1, len(pairs))

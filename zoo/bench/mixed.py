@@ -1,0 +1,90 @@
+"""`python -m zoo bench mixed`: many texts of mixed length, ours packed, the peer with its best batching.
+
+Lengths are drawn as questions with passages (SQuAD) and pairs of sentences (SNLI) have them, half and half: logarithms
+are about normal, medians and spreads as measured with BERT's tokenizer.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zoo.bench import peers, race
+from zoo.bench.fullsize import MODELS
+from zoo.catalog import FAMILIES
+from zoo.contracts import Batch, Encoding
+from zoo.engine import precision
+from zoo.engine.line import Line
+from zoo.family import Model
+from zoo.weights.load import load_folder
+
+TEXTS = 256
+KINDS = ((5.05, 0.35, 384), (3.2, 0.25, 80))  # mean and spread of the logarithm of the length, and the longest
+BUDGET = 1024  # tokens of a padded batch of the peer: the best of 512 to 4,096 here
+
+
+def lengths(count: int, seed: int = 0) -> list[int]:
+    """Tokens of each text."""
+    chance = random.Random(seed)
+    kinds = [KINDS[number % len(KINDS)] for number in range(count)]
+    return [max(8, min(longest, round(chance.lognormvariate(mean, spread)))) for mean, spread, longest in kinds]
+
+
+def measure(rounds: int = 3, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
+    """One result, and what is not installed."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        MODELS["bert-base"].write(folder, tiny)
+        padded, missing = peers.padded_encoders(folder)
+        sizes = [min(size, 16) for size in lengths(6)] if tiny else lengths(TEXTS)
+        runners: dict[str, Callable[[], Tensor]] = {}
+        for name, run in padded.items():
+            if not name.endswith("bf16"):
+                runners[f"{name}, as they come"] = partial(
+                    _padded, run, [sizes[i : i + 32] for i in range(0, len(sizes), 32)]
+                )
+            runners[f"{name}, sorted"] = partial(_padded, run, _batches(sorted(sizes), BUDGET))
+        for kind in precision.supported():
+            model = precision.prepared(load_folder(folder, FAMILIES), kind)
+            runners[f"ours {kind}"] = partial(_packed, model, sizes)
+        with torch.inference_mode():
+            seconds = race.race(runners, rounds)
+        first = next(iter(runners))
+        title = f"BERT-base, {len(sizes)} texts of {min(sizes)} to {max(sizes)} tokens, {sum(sizes):,} in all"
+        return [race.Result(title, first, seconds, {})], missing
+
+
+def _batches(sizes: list[int], budget: int) -> list[list[int]]:
+    """Neighbours together, as many as fit `budget` when filled up to the longest."""
+    made: list[list[int]] = [[]]
+    for size in sizes:
+        if made[-1] and size * (len(made[-1]) + 1) > budget:
+            made.append([])
+        made[-1].append(size)
+    return made
+
+
+def _padded(run: Callable[[Tensor, Tensor], Tensor], batches: list[list[int]]) -> Tensor:
+    for sizes in batches:
+        real = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
+        last = run(torch.where(real, 7, 0), real.long())
+    return last
+
+
+def _packed(model: Model, sizes: list[int]) -> Tensor:
+    """Through the line, in which a step is as long as the engine makes it."""
+    texts = [Encoding((7,) * size, (0,) * size, ((0, 0),) * size, (0,) * size) for size in sizes]
+
+    def compute(some: list[Encoding]) -> list[Tensor]:
+        with torch.inference_mode():
+            batch = Batch.of(sorted(some, key=len))
+            return list(batch.split(model.network.body(batch).last))
+
+    last: Tensor = Line().run("bench", texts, len, compute)[-1]
+    return last
