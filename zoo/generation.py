@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -64,13 +65,12 @@ class Step:
 
 def choose(logits: Tensor, sampling: Sampling, chance: torch.Generator) -> Step:
     """Choose from logits [V]."""
-    log_probabilities = logits.float().log_softmax(-1)  # [V]
-    best = log_probabilities.topk(min(LIKELY, len(logits)))
-    likely = tuple(zip(best.indices.tolist(), best.values.exp().tolist(), strict=True))
+    scores = logits.float()
+    (best,) = greedy(scores[None])
     if sampling.temperature == 0:
-        token = int(logits.argmax())
-        return Step(token, float(log_probabilities[token]), likely)
-    scores = logits.float() / sampling.temperature
+        return best
+    total = scores.logsumexp(-1)
+    scores = scores / sampling.temperature
     if 0 < sampling.top_k < len(scores):
         scores = scores.masked_fill(scores < scores.topk(sampling.top_k).values[-1], float("-inf"))
     if sampling.top_p < 1:
@@ -78,7 +78,16 @@ def choose(logits: Tensor, sampling: Sampling, chance: torch.Generator) -> Step:
         outside = ordered.cumsum(-1) - ordered >= sampling.top_p  # the token that crosses top_p stays
         scores[order[outside]] = float("-inf")
     token = int(torch.multinomial(scores.softmax(-1), 1, generator=chance))
-    return Step(token, float(log_probabilities[token]), likely)
+    return Step(token, float(logits[token].float() - total), best.likely)
+
+
+def greedy(logits: Tensor) -> list[Step]:
+    """The best token of every row of logits [N, V], and those next to it."""
+    best = logits.topk(min(LIKELY, logits.shape[-1]))
+    logarithms = best.values.float() - logits.float().logsumexp(-1, keepdim=True)  # [N, LIKELY]
+    chances = logarithms.exp().tolist()
+    rows = zip(best.indices.tolist(), logarithms[:, 0].tolist(), chances, strict=True)
+    return [Step(ids[0], first, tuple(zip(ids, row, strict=True))) for ids, first, row in rows]
 
 
 def repeated(history: Sequence[int], size: int) -> set[int]:
@@ -128,7 +137,6 @@ class Stream:
         self.finished = False
         self.passes = 0
         self._chance = torch.Generator().manual_seed(sampling.seed)
-        self._unsaid = set(model.tokenizer.unsaid) if isinstance(model.tokenizer, HoldsBack) else set()
         rewinds = isinstance(state, Rewinds) and sampling.temperature == 0
         self._lookup = _Lookup(prompt) if lookup and rewinds else None
         self._draft: list[int] = []
@@ -155,8 +163,9 @@ class Stream:
     def _in_parts(self) -> bool:
         return 0 < self.state.prompt_part < len(self.unread)
 
-    def accept(self, state: Continues, logits: Tensor) -> None:
-        """Choose from the logits [rows scored, V] of a pass, as long as what was tried is what is chosen."""
+    def accept(self, state: Continues, logits: Tensor, best: Sequence[Step]) -> None:
+        """Choose from the logits [rows scored, V] of a pass, as long as what was tried is what is chosen; `best` is
+        what `greedy` says of them."""
         self.passes += 1
         if not len(logits):
             part = self.state.prompt_part
@@ -166,8 +175,8 @@ class Stream:
             return
         self.read += self.unread
         said: list[int] = []
-        for row, guess in zip(logits, [*self._draft, None], strict=True):
-            step = self._choose(row)
+        for row, first, guess in zip(logits, best, [*self._draft, None], strict=True):
+            step = self._choose(row, first)
             said.append(step.token)
             self.said.append(step.token)
             self.ready.append(step)
@@ -183,8 +192,10 @@ class Stream:
         self.state = state
         self.unread = [self.model.tokenizer.reread(self.said[-1])]
 
-    def _choose(self, logits: Tensor) -> Step:
-        banned = repeated(self.said, self.sampling.no_repeat) | self._unsaid
+    def _choose(self, logits: Tensor, best: Step) -> Step:
+        banned = repeated(self.said, self.sampling.no_repeat)
+        if not banned and self.sampling.temperature == 0:
+            return best
         if banned:
             logits[list(banned)] = float("-inf")
         return choose(logits, self.sampling, self._chance)
@@ -235,12 +246,15 @@ def advance(streams: Sequence[Stream]) -> None:
         texts = hidden.last.split(1) if len(hidden.last) == len(streams) else list(batch.split(hidden.last))
         wanted = [rows[len(rows) - stream.scored :] for stream, rows in zip(streams, texts, strict=True)]
         counts = [len(rows) for rows in wanted]
+        logits, best = hidden.last.new_empty(0, 1), []
         if sum(counts):
-            logits = model.network.heads[head](torch.cat(wanted), batch).split(counts)  # each [k, V]
-        else:
-            logits = tuple(hidden.last.new_empty(0, 1) for _ in streams)
-        for stream, own, scores in zip(streams, after, logits, strict=True):
-            stream.accept(own, scores)
+            logits = model.network.heads[head](torch.cat(wanted), batch)  # [rows scored, V]
+            if isinstance(model.tokenizer, HoldsBack):
+                logits.index_fill_(1, batch.ids.new_tensor(model.tokenizer.unsaid), float("-inf"))
+            best = greedy(logits)
+        steps = iter(best)
+        for stream, own, scores in zip(streams, after, logits.split(counts), strict=True):
+            stream.accept(own, scores, list(islice(steps, len(scores))))
 
 
 def generate(model: Model, head: str, prompt: Sequence[Any], most: int, sampling: Sampling) -> Iterator[Step]:

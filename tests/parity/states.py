@@ -28,7 +28,7 @@ def fresh_state(model: Model, texts: int, capacity: int = LONGEST) -> KeyValues:
     assert model.family.new_state is not None
     state = model.family.new_state(model.config, texts, capacity, next(model.network.parameters()))
     assert isinstance(state, KeyValues)
-    for buffer in (*state.keys, *state.values):
+    for buffer in state.buffers:
         buffer.fill_(float("nan"))
     return state
 

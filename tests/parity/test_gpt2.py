@@ -207,8 +207,8 @@ def test_cached_equals_reference_cached(shape: str, tmp_path: Path, parity: Any)
     for index, past in enumerate(pasts):
         assert past is not None and past.get_seq_length() == at == state.lengths[index]
         for layer in range(ours.config.n_layer):
-            parity("gpt2 keys", state.keys[index][layer, :, :at], past.layers[layer].keys[0])
-            parity("gpt2 values", state.values[index][layer, :, :at], past.layers[layer].values[0])
+            parity("gpt2 keys", state.buffers[index][layer, 0, :, :at], past.layers[layer].keys[0])
+            parity("gpt2 values", state.buffers[index][layer, 1, :, :at], past.layers[layer].values[0])
 
 
 def test_fresh_beside_old(tmp_path: Path, parity: Any) -> None:
@@ -235,7 +235,7 @@ def test_streams_share_nothing(tmp_path: Path, parity: Any) -> None:
             parts[index] += logits
     for part, wanted in zip(parts, full(ours, texts), strict=True):
         parity("gpt2 cached against full", torch.cat(part), wanted, reference=ITSELF)
-    assert states[0].keys[0].data_ptr() != states[1].keys[0].data_ptr()
+    assert states[0].buffers[0].data_ptr() != states[1].buffers[0].data_ptr()
     assert not list(ours.network.buffers()), "a module keeps something beside its parameters"
 
 

@@ -96,7 +96,7 @@ def test_dropout_is_for_training(kind: type[SelfAttention] | type[CausalAttentio
 def room(lengths: Sequence[int], capacity: int = 9) -> KeyValues:
     """Room that holds NaN wherever nothing was written."""
     state = KeyValues.empty(1, len(lengths), HEADS, capacity, WIDTH // HEADS, torch.empty(0))
-    for buffer in (*state.keys, *state.values):
+    for buffer in state.buffers:
         buffer.fill_(math.nan)
     return state
 
@@ -126,20 +126,19 @@ def test_attention_over_a_state(steps: list[Sequence[int]]) -> None:
 def test_state_is_made_like_the_parameters() -> None:
     state = KeyValues.empty(2, 3, HEADS, 5, 4, torch.empty(0, dtype=torch.float32))
     assert state.lengths == (0, 0, 0)
-    assert len(state.keys) == len(state.values) == 3
-    for buffer in (*state.keys, *state.values):
-        assert buffer.shape == (2, HEADS, 5, 4)
+    assert len({buffer.data_ptr() for buffer in state.buffers}) == 3
+    for buffer in state.buffers:
+        assert buffer.shape == (2, 2, HEADS, 5, 4)
         assert buffer.dtype == torch.float32
-    assert len({buffer.data_ptr() for buffer in (*state.keys, *state.values)}) == 6
 
 
 def test_layers_of_a_state_are_apart() -> None:
     """Each layer writes its own part."""
     state = KeyValues.empty(2, 1, HEADS, 2, WIDTH // HEADS, torch.empty(0))
-    state.keys[0].zero_()
+    state.buffers[0].zero_()
     CausalAttention(WIDTH, HEADS).eval()(rows((2,)), layout((2,)), state.layer(1))
-    assert not state.keys[0][0].any()
-    assert state.keys[0][1].all()
+    assert not state.buffers[0][0].any()
+    assert state.buffers[0][1].all()
 
 
 def test_feed_forward() -> None:

@@ -53,72 +53,62 @@ class KeyValues:
 
     prompt_part: ClassVar[int] = 0
 
-    keys: tuple[Tensor, ...]  # B, each [layers, H, capacity, E]
-    values: tuple[Tensor, ...]  # B, each [layers, H, capacity, E]
+    buffers: tuple[Tensor, ...]  # B, each [layers, 2, H, capacity, E], the keys before the values
     lengths: tuple[int, ...]  # B
 
     @staticmethod
     def empty(layers: int, texts: int, heads: int, capacity: int, width: int, like: Tensor) -> KeyValues:
         """Room for `capacity` tokens in each of `texts`; dtype and device as `like`."""
-        shape = (layers, heads, capacity, width)
-        rooms = [tuple(like.new_empty(shape) for _ in range(texts)) for _ in range(2)]
-        return KeyValues(rooms[0], rooms[1], (0,) * texts)
+        shape = (layers, 2, heads, capacity, width)
+        return KeyValues(tuple(like.new_empty(shape) for _ in range(texts)), (0,) * texts)
 
     def layer(self, index: int) -> LayerPast:
         """The part that one layer reads and writes."""
-        return LayerPast([k[index] for k in self.keys], [v[index] for v in self.values], self.lengths)
+        return LayerPast([buffer[index] for buffer in self.buffers], self.lengths)
 
     def grown(self, by: Sequence[int]) -> KeyValues:
         """The same buffers, counting the tokens just written."""
-        return KeyValues(self.keys, self.values, tuple(a + b for a, b in zip(self.lengths, by, strict=True)))
+        return KeyValues(self.buffers, tuple(a + b for a, b in zip(self.lengths, by, strict=True)))
 
     def parts(self) -> tuple[KeyValues, ...]:
         """Each text's own, in the same buffers."""
-        texts = zip(self.keys, self.values, self.lengths, strict=True)
-        return tuple(KeyValues((k,), (v,), (length,)) for k, v, length in texts)
+        return tuple(KeyValues((one,), (length,)) for one, length in zip(self.buffers, self.lengths, strict=True))
 
     @staticmethod
     def joined(parts: Sequence[KeyValues]) -> KeyValues:
         """The texts of all, in the same buffers."""
         return KeyValues(
-            tuple(k for part in parts for k in part.keys),
-            tuple(v for part in parts for v in part.values),
+            tuple(buffer for part in parts for buffer in part.buffers),
             tuple(length for part in parts for length in part.lengths),
         )
 
     def cut(self, length: int) -> KeyValues:
         """Of one text the first `length` tokens, in the same buffers: what was written behind them is forgotten."""
         assert len(self.lengths) == 1 and length <= self.lengths[0]
-        return KeyValues(self.keys, self.values, (length,))
+        return KeyValues(self.buffers, (length,))
 
     def resumed(self, length: int, capacity: int) -> KeyValues:
-        """Of one text the first `length` tokens, in buffers of their own with room for `capacity`."""
+        """Of one text the first `length` tokens, in a buffer of its own with room for `capacity`."""
         assert len(self.lengths) == 1 and length <= self.lengths[0]
-
-        def moved(old: Tensor) -> Tensor:
-            layers, heads, _, width = old.shape
-            new = old.new_empty(layers, heads, capacity, width)
-            new[:, :, :length] = old[:, :, :length]
-            return new
-
-        return KeyValues((moved(self.keys[0]),), (moved(self.values[0]),), (length,))
+        (old,) = self.buffers
+        new = old.new_empty(*old.shape[:3], capacity, old.shape[-1])
+        new[..., :length, :] = old[..., :length, :]
+        return KeyValues((new,), (length,))
 
 
 @dataclass(frozen=True)
 class LayerPast:
     """One layer of a KeyValues."""
 
-    keys: Sequence[Tensor]  # B, each [H, capacity, E]
-    values: Sequence[Tensor]  # B, each [H, capacity, E]
+    buffers: Sequence[Tensor]  # B, each [2, H, capacity, E]
     lengths: tuple[int, ...]
 
-    def write(self, text: int, keys: Tensor, values: Tensor) -> int:
-        """Put those of new tokens, [H, T, E] each, behind what is there; returns how many there are now."""
+    def write(self, text: int, new: Tensor) -> Tensor:
+        """Put keys and values of new tokens, [2, H, T, E], behind what is there; returns all of them so far."""
         before = self.lengths[text]
-        end = before + keys.shape[1]
-        self.keys[text][:, before:end] = keys
-        self.values[text][:, before:end] = values
-        return end
+        buffer, end = self.buffers[text], before + new.shape[2]
+        buffer[:, :, before:end] = new
+        return buffer[:, :, :end]
 
 
 class CausalAttention(nn.Module):
@@ -138,16 +128,17 @@ class CausalAttention(nn.Module):
         parts, maps = [], []
         for first, count, start, length in batch.groups:
             rows = qkv[start : start + count * length].view(count, length, 3, self.heads, -1)
-            q, k, v = rows.permute(2, 0, 3, 1, 4)  # each [count, H, T, E]
+            rows = rows.permute(2, 0, 3, 1, 4)  # [3, count, H, T, E]
             if past is None or not any(past.lengths[first : first + count]):
                 if past is not None:
                     for text in range(count):
-                        past.write(first + text, k[text], v[text])
+                        past.write(first + text, rows[1:, text])
+                q, k, v = rows  # each [count, H, T, E]
                 mixed = F.scaled_dot_product_attention(q, k, v, is_causal=length > 1, dropout_p=drop)
                 if trace is not None:
                     maps.extend(_weights(q, k, causal_from=0))
             else:
-                mixed = torch.cat([_go_on(q[i], k[i], v[i], past, first + i) for i in range(count)])
+                mixed = torch.cat([_go_on(rows[:, i], past, first + i) for i in range(count)])
                 assert trace is None, "a trace is taken of a whole text, without a state"
             parts.append(mixed.transpose(1, 2).reshape(count * length, -1))  # [count*T, D]
         if trace is not None:
@@ -155,15 +146,15 @@ class CausalAttention(nn.Module):
         return self.out(torch.cat(parts) if len(parts) > 1 else parts[0])
 
 
-def _go_on(q: Tensor, k: Tensor, v: Tensor, past: LayerPast, text: int) -> Tensor:
-    """Attention of the new tokens of one text over its past and themselves: [H, T, E] each -> [1, H, T, E]."""
-    before, new = past.lengths[text], q.shape[1]
-    end = past.write(text, k, v)
-    keys, values = past.keys[text][None, :, :end], past.values[text][None, :, :end]
+def _go_on(rows: Tensor, past: LayerPast, text: int) -> Tensor:
+    """Attention of the new tokens of one text over its past and themselves: q, k, v [3, H, T, E] -> [1, H, T, E]."""
+    before, new = past.lengths[text], rows.shape[2]
+    keys, values = past.write(text, rows[1:])[:, None]  # each [1, H, before + T, E]
+    q = rows[:1]  # [1, H, T, E]
     mask = None
     if new > 1:  # new token t sees the past and the new ones up to itself
         mask = torch.ones(new, before + new, dtype=torch.bool, device=q.device).tril(before)
-    return F.scaled_dot_product_attention(q[None].to(keys.dtype), keys, values, attn_mask=mask).to(q.dtype)
+    return F.scaled_dot_product_attention(q.to(keys.dtype), keys, values, attn_mask=mask).to(q.dtype)
 
 
 def _weights(q: Tensor, k: Tensor, causal_from: int | None = None) -> list[Tensor]:
