@@ -26,7 +26,7 @@ from zoo import catalog
 from zoo.engine import Engine
 from zoo.errors import BadData
 from zoo.family import Model
-from zoo.opening import embedded_revision, locate
+from zoo.opening import embedded_revision, load, locate
 from zoo.training import export
 
 UNSEEN = "python -m zoo heldout --data DATA --out HELDOUT"
@@ -136,7 +136,7 @@ def run(asked: Asked, watcher: Watcher) -> list[Figure]:
             model = engine.model(subject.source)
             if not able(model, one):
                 continue
-            weights = weights_of(model, model.head(one.kind, one.head))
+            weights = weights_of(load(subject.source), model.head(one.kind, one.head))
             if known and all(row.weights == weights for row in known):
                 of = subject.revision, model.parameters, subject.megabytes
                 _keep(asked.out, [replace(r, revision=of[0], parameters=of[1], megabytes=of[2]) for r in known])
@@ -174,7 +174,8 @@ def _count(one: Measure, path: Path, limit: int) -> int:
 
 
 def weights_of(model: Model, head: str) -> str:
-    """Twelve hexadecimal digits of the numbers that an answer of this head comes from."""
+    """Twelve hexadecimal digits of the numbers that an answer of this head comes from, as they lie in the files: an
+    engine has laid them out for its processor."""
     parts = {"body": model.network.body, head: model.network.heads[head]}
     return export.digest({f"{part}.{n}": t for part, module in parts.items() for n, t in module.state_dict().items()})
 
