@@ -1,7 +1,8 @@
 """`python -m tasks run TASK ...` answers one input, `python -m tasks eval TASK ...` scores a file of labelled rows,
 `python -m tasks batch TASK ...` writes what one to four models answer to each row of a file, `python -m tasks eval
 --all` measures every small model on every task, `python -m tasks figures` writes what it measured into README and
-cards, `python -m tasks saliency` tests explanations, `python -m tasks sizes` counts bytes.
+cards, `python -m tasks saliency` tests explanations, `python -m tasks precision` tests bf16 and int8,
+`python -m tasks sizes` counts bytes.
 
 JSON alone goes to stdout (of `eval --all` tables), progress to stderr. A user's mistake gives exit code 2 and, with
 --json, one JSON object.
@@ -79,6 +80,11 @@ def parser() -> argparse.ArgumentParser:
     saliency.add_argument("--rows", type=int, default=200, help="how many of its first rows")
     saliency.add_argument("--method", default="integrated gradients", help="or occlusion")
     saliency.add_argument("--seed", type=int, default=0, help="of the random words")
+    price = commands.add_parser("precision", help="what bf16 and int8 cost in points, and gain in time")
+    price.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="by default all that ship")
+    price.add_argument("--data", type=Path, required=True, help="the folder of data sets")
+    price.add_argument("--heldout", type=Path, help="what `python -m zoo heldout` wrote")
+    price.add_argument("--rows", type=int, default=2000, help="only the first rows of each file")
     many = commands.add_parser("batch", help="answer the rows of a file with one to four models")
     _batch_options(many, kinds.choices)
     commands.add_parser("figures", help="write results.csv into README and cards")
@@ -146,6 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _figures() if command == "figures" else _sizes()
         if command == "batch":
             return _batch(**options)
+        if command == "precision":
+            return _precision(**options)
         every = {name: options.pop(name) for name in list(options) if name.startswith("every")}
         task = options.pop("task")
         if command == "eval":
@@ -284,6 +292,19 @@ def _saliency(task: str, model: str, options: dict[str, Any]) -> int:
 
     with tqdm(unit="row", total=options["rows"], file=sys.stderr) as bar:
         print(json.dumps(measure(Engine(progress=True), task, model, progress=bar.update, **options)))
+    return 0
+
+
+def _precision(models: list[str], data: Path, heldout: Path | None, rows: int) -> int:
+    from tqdm import tqdm
+
+    from tasks import prices
+    from zoo import catalog
+
+    names = models or [row.name for row in catalog.CHECKPOINTS if row.embedded]
+    with tqdm(unit="row", file=sys.stderr) as bar:
+        made = prices.measure(names, data, heldout or data, rows, bar.update)
+    print(prices.table(made))
     return 0
 
 

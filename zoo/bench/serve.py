@@ -1,0 +1,138 @@
+"""`python -m zoo bench serve`: visitors of one engine, mixed tasks on what ships, at once and one after another.
+
+Nothing is remembered, and no two requests are the same. The page itself, with Gradio around the engine, is measured by
+tests/bench/visitors.py.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.engine import Engine
+from zoo.engine.line import LINE
+from zoo.generation import Sampling
+
+VISITORS = 32
+PASSAGE = "Ada Lovelace wrote the first program in 1843, for a machine that Charles Babbage never finished. " * 3
+MODELS = ("bert-mini", "gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
+NEW_TOKENS = 20
+
+
+@dataclass(frozen=True)
+class Served:
+    """What came out."""
+
+    visitors: int
+    requests: int
+    errors: tuple[str, ...]
+    alone: float  # requests a second, one after another
+    together: float  # requests a second, all at once
+    median: float  # seconds until an answer, all at once
+    late: float  # the 99th percentile
+    longest: float
+    longest_wait: float  # seconds until a request's first pass
+    megabytes: tuple[float, float]  # of memory held when all had asked once, and at the end
+
+
+def asked(number: int) -> tuple[str, str]:
+    """Task and model of a request: all pairs that there are, in turn."""
+    pairs = [
+        (task, name) for name in MODELS for task in ("nli", "qa", "topic", "lm") if (task, name) != ("lm", MODELS[0])
+    ]
+    return pairs[number % len(pairs)]
+
+
+def ask(engine: Engine, number: int) -> None:
+    """One request, like no other."""
+    task, name = asked(number)
+    if task == "nli":
+        engine.classify(name, task, [(f"Visitor {number} eats soup.", "Somebody eats.")])
+    elif task == "topic":
+        engine.classify(name, task, [(f"Team {number} won the cup on Sunday.", None)])
+    elif task == "qa":
+        engine.spans(name, task, [("Who wrote the first program?", f"{PASSAGE}{number}")])
+    else:
+        for _ in engine.generate(name, task, f"{PASSAGE}{number}", "\nTL;DR:", NEW_TOKENS, Sampling()):
+            pass
+
+
+def measure(
+    visitors: int = VISITORS, seconds: float = 20.0, say: Callable[[str], object] = lambda line: None
+) -> Served:
+    """All models come into memory; then a visitor after another asks, for a third of the time; then all at once."""
+    engine = Engine()
+    for number in range(2 * len(MODELS) * 4):
+        ask(engine, number)
+    count, until = 0, time.perf_counter() + seconds / 3
+    began = time.perf_counter()
+    while time.perf_counter() < until or count % len(MODELS):
+        ask(engine, 1000 + count)
+        count += 1
+    alone = count / (time.perf_counter() - began)
+    say(f"one after another: {alone:.1f} requests a second")
+
+    waits: list[float] = []
+    errors: list[str] = []
+    numbers, lock = iter(range(100_000, 10**9)), threading.Lock()
+    LINE.longest_wait = 0.0
+    first_round = threading.Barrier(visitors)
+    memory: list[float] = []
+
+    def visit(until: float) -> None:
+        asked_once = False
+        while time.perf_counter() < until or not asked_once:
+            with lock:
+                number = next(numbers)
+            started = time.perf_counter()
+            try:
+                ask(engine, number)
+            except Exception as error:  # noqa: BLE001 (counted and printed)
+                errors.append(f"{asked(number)}: {error}")
+            waits.append(time.perf_counter() - started)
+            if not asked_once:
+                asked_once = True
+                if first_round.wait() == 0:
+                    memory.append(resident())
+
+    with ThreadPoolExecutor(visitors) as crowd:
+        began = time.perf_counter()
+        for one in [crowd.submit(visit, began + seconds) for _ in range(visitors)]:
+            one.result()
+        spent = time.perf_counter() - began
+    ordered = sorted(waits)
+    return Served(
+        visitors, len(waits), tuple(errors), alone, len(waits) / spent, statistics.median(waits),
+        ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))], ordered[-1], LINE.longest_wait,
+        (memory[0], resident()),
+    )  # fmt: skip
+
+
+def table(made: Served) -> str:
+    """All of it in words."""
+    first, last = made.megabytes
+    lines = [
+        f"{made.visitors} visitors, {made.requests:,} requests, {len(made.errors)} errors",
+        f"one after another {made.alone:.1f} requests a second, all at once {made.together:.1f}: "
+        f"{made.together / made.alone:.2f} times",
+        f"until an answer: {made.median:.2f} s in the middle, {made.late:.2f} s for 99 of 100 "
+        f"({made.late / made.median:.1f} times the middle), {made.longest:.2f} s at most",
+        f"until the first pass: {made.longest_wait:.2f} s at most",
+        f"memory: {first:,.0f} MB when all had asked once, {last:,.0f} MB at the end ({last / first - 1:+.1%})",
+        *made.errors[:5],
+    ]
+    return "\n".join(lines)
+
+
+def resident() -> float:
+    """Megabytes of memory that this process holds; 0 where the system does not say."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
