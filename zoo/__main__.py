@@ -74,15 +74,18 @@ def parser() -> argparse.ArgumentParser:
     heldout.add_argument("--out", type=Path, required=True, help="the folder for the files")
     bench = commands.add_parser("bench", help="measure this zoo beside other libraries, and beside the least possible")
     bench.add_argument(
-        "what", choices=("load", "encoder"),
-        help="load: from the start of a process to the weights in memory; encoder: BERT-base, ours and every peer "
-        "that is installed (tests/bench/requirements.txt)",
+        "what", choices=("encoder", "mixed", "decode", "recurrent", "load", "serve", "all"),
+        help="ours beside every peer that is installed (tests/bench/requirements.txt): BERT-base on one text, on texts "
+        "of mixed length, GPT-2 going on, LSTMs and XLNet; from the start of a process to the weights in memory; many "
+        "visitors of one engine; or all of it, with a verdict on each aim",
     )  # fmt: skip
     bench.add_argument("--model", default="all", help="of load: bert-base, gpt2, xlnet-base or all")
     bench.add_argument("--rounds", type=int, default=5)
     bench.add_argument("--json", dest="as_json", action="store_true", help="of load: figures for programs")
-    bench.add_argument("--csv", type=Path, help="of encoder: a file for every figure")
-    bench.add_argument("--tiny", action="store_true", help="of encoder: toy sizes, to see it work in seconds")
+    bench.add_argument("--csv", type=Path, help="a file for every figure")
+    bench.add_argument("--tiny", action="store_true", help="toy sizes, to see it work in a minute")
+    bench.add_argument("--seconds", type=float, default=20, help="of serve: how long all ask at once")
+    bench.add_argument("--visitors", type=int, default=32, help="of serve")
     return top
 
 
@@ -236,31 +239,10 @@ def _heldout(data: Path, out: Path) -> int:
     return 0
 
 
-def _bench(what: str, model: str, rounds: int, as_json: bool, csv: Path | None, tiny: bool) -> int:
-    from zoo.bench import load
+def _bench(**options: Any) -> int:
+    from zoo.bench import command
 
-    if rounds < 1:
-        raise BadParameter(f"--rounds is {rounds}; it must be at least 1.")
-    if what == "encoder":
-        return _race(rounds, csv, tiny)
-    results = []
-    for name in load.models() if model == "all" else [model]:
-        results.append(load.measure(name, rounds))
-        if not as_json:
-            print(load.table(results[-1]), flush=True)
-    if as_json:
-        print(load.as_json(results))
-    return 0
-
-
-def _race(rounds: int, csv: Path | None, tiny: bool) -> int:
-    from zoo.bench import encoder, race
-
-    results, missing = encoder.measure(rounds, tiny)
-    print(race.table(results, [f"Not installed: {name}." for name in missing]))
-    if csv is not None:
-        race.write(results, csv)
-    return 0
+    return command.run(lambda lines: print(lines, flush=True), **options)
 
 
 def _parity(saved: bool, save: bool, as_json: bool) -> int:

@@ -27,8 +27,12 @@ class Result:
 
     def ratio(self, runner: str) -> float:
         """How many times as fast as the first one: the median over rounds, each round under its own load."""
-        rounds = zip(self.seconds[self.first], self.seconds[runner], strict=True)
-        return statistics.median(first / own for first, own in rounds)
+        return self.against(runner, self.first)
+
+    def against(self, runner: str, peer: str) -> float:
+        """How many times as fast as another one, in the same way."""
+        rounds = zip(self.seconds[peer], self.seconds[runner], strict=True)
+        return statistics.median(other / own for other, own in rounds)
 
     def spread(self, runner: str) -> tuple[float, float]:
         """The middle half of the ratios."""

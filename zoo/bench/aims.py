@@ -1,0 +1,88 @@
+"""`python -m zoo bench all`: every piece of work beside its peer, what was aimed at, and whether it was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from zoo.bench.load import Result as Loaded
+from zoo.bench.race import Result
+from zoo.bench.serve import Served
+
+
+@dataclass(frozen=True)
+class Aim:
+    """`ours` is to be `times` as fast as `peer` on the work whose title begins with `work`."""
+
+    work: str
+    ours: str
+    peer: str
+    times: float
+
+
+PADDED = "transformers{}, sorted"
+AIMS = (
+    Aim("BERT-base, 1 x 32 ", "ours exact", "transformers sdpa", 2.0),
+    Aim("BERT-base, 1 x 128 ", "ours exact", "transformers sdpa", 1.7),
+    Aim("BERT-base, 1 x 384 ", "ours exact", "transformers sdpa", 1.4),
+    *(Aim(f"BERT-base, 1 x {n} ", "ours exact", "ONNX Runtime", 1.0) for n in (32, 128, 384)),
+    *(Aim(f"BERT-base, 1 x {n} ", "ours fast", "transformers bf16", 1.4) for n in (32, 128, 384)),
+    *(Aim(f"BERT-base, 1 x {n} ", "ours small", "ONNX Runtime int8", 1.0) for n in (32, 128, 384)),
+    *(Aim(f"BERT-base, 1 x {n} ", "ours small", "OpenVINO int8", 0.85) for n in (32, 128, 384)),
+    Aim("BERT-base, 256 texts", "ours exact", PADDED.format(""), 1.5),
+    Aim("BERT-base, 256 texts", "ours fast", PADDED.format(" bf16"), 1.5),
+    Aim("GPT-2 124M, 1 x ", "ours exact", "transformers", 2.6),
+    Aim("GPT-2 124M, 1 x ", "ours exact", "CTranslate2", 1.5),
+    Aim("GPT-2 124M, 1 x ", "ours small", "CTranslate2 int8", 1.5),
+    Aim("GPT-2 124M, 8 x ", "ours exact", "CTranslate2", 1.5),
+    Aim("GPT-2 124M, 8 x ", "ours small", "CTranslate2 int8", 1.3),
+    Aim("biLSTM of ELMo", "ours exact", "torch nn.LSTM", 2.0),
+    Aim("AWD-LSTM", "ours exact", "torch nn.LSTM", 1.0),
+    Aim("AWD-LSTM", "ours fast", "torch nn.LSTM", 3.0),
+    Aim("XLNet-base", "ours exact", "transformers", 1.6),
+)
+NOISE = 0.97  # of an aim to be equal: two runs of one program differ by as much
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row: the work, the peer, what was aimed at, and what was measured (None where the peer is missing)."""
+
+    work: str
+    peer: str
+    aim: str
+    found: str
+    reached: bool | None
+
+
+def verdicts(results: Iterable[Result], loaded: Sequence[Loaded] = (), served: Served | None = None) -> list[Verdict]:
+    """Of every aim of which there is a result."""
+    made = []
+    for result in results:
+        for aim in AIMS:
+            if not result.work.startswith(aim.work):
+                continue
+            work, wanted = f"{result.work}, {aim.ours.removeprefix('ours ')}", f"{aim.times:g} times as fast"
+            if aim.peer not in result.seconds or aim.ours not in result.seconds:
+                made.append(Verdict(work, aim.peer, wanted, "not measured", None))
+                continue
+            found = result.against(aim.ours, aim.peer)
+            made.append(Verdict(work, aim.peer, wanted, f"{found:.2f}", found >= aim.times * NOISE))
+    for one in loaded:
+        found = one.ratios("read").seconds
+        made.append(Verdict(f"load {one.model}", "import torch and map the file", "1.15 times as long", f"{found:.2f}",
+                            found <= 1.15))  # fmt: skip
+    if served is not None:
+        more, late = served.together / served.alone, served.late / served.median
+        crowd = f"{served.visitors} visitors, mixed tasks"
+        made.append(Verdict(crowd, "one after another", "2 times the answers", f"{more:.2f}", more >= 2 * NOISE))
+        made.append(Verdict(crowd, "the median wait", "99th percentile under 4 times", f"{late:.1f}", late < 4))
+    return made
+
+
+def table(rows: Sequence[Verdict]) -> str:
+    """Markdown."""
+    words = {True: "yes", False: "no", None: "-"}
+    lines = ["| work | peer | aim | here | reached |", "|---|---|---|---:|---|"]
+    lines += [f"| {row.work} | {row.peer} | {row.aim} | {row.found} | {words[row.reached]} |" for row in rows]
+    return "\n".join(lines)

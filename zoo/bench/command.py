@@ -1,0 +1,71 @@
+"""`python -m zoo bench WHAT`: the benchmarks one by one, or all of them with a verdict on each aim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from zoo.bench import aims, decode, encoder, limits, load, mixed, race, recurrent, serve
+from zoo.errors import BadParameter
+
+RACES: dict[str, Callable[[int, bool], tuple[list[race.Result], list[str]]]] = {
+    "encoder": encoder.measure,
+    "mixed": mixed.measure,
+    "decode": decode.measure,
+    "recurrent": recurrent.measure,
+}
+WHAT = (*RACES, "load", "serve", "all")
+SECONDS, SHORT = 20.0, 2.0  # of `serve`
+
+
+def run(
+    say: Callable[[str], object],
+    what: str,
+    model: str,
+    rounds: int,
+    as_json: bool,
+    csv: Path | None,
+    tiny: bool,
+    seconds: float,
+    visitors: int,
+) -> int:
+    """Measure, and say what came out as soon as it is there. Raises BadParameter."""
+    if rounds < 1:
+        raise BadParameter(f"--rounds is {rounds}; it must be at least 1.")
+    if not 0 < seconds <= 3600 or not 1 <= visitors <= 1000:
+        raise BadParameter("--seconds is above 0 and at most 3600, --visitors from 1 to 1000.")
+    if what == "load":
+        return _load(say, model, rounds, as_json)
+    if what == "serve":
+        say(serve.table(serve.measure(visitors, SHORT if tiny else seconds, say)))
+        return 0
+    say(str(limits.measure(tiny)))
+    results: list[race.Result] = []
+    missing: set[str] = set()
+    for name in RACES if what == "all" else [what]:
+        found, absent = RACES[name](rounds, tiny)
+        results += found
+        missing |= set(absent)
+        say("\n" + race.table(found))
+    say("\n".join(f"Not installed: {name}." for name in sorted(missing)))
+    served, loaded = None, []
+    if what == "all":
+        served = serve.measure(visitors, SHORT if tiny else seconds)
+        say("\n" + serve.table(served))
+        if not tiny:
+            loaded = [load.measure("bert-base", rounds)]
+    say("\n" + aims.table(aims.verdicts(results, loaded, served)))
+    if csv is not None:
+        race.write(results, csv)
+    return 0
+
+
+def _load(say: Callable[[str], object], model: str, rounds: int, as_json: bool) -> int:
+    results = []
+    for name in load.models() if model == "all" else [model]:
+        results.append(load.measure(name, rounds))
+        if not as_json:
+            say(load.table(results[-1]))
+    if as_json:
+        say(load.as_json(results))
+    return 0
