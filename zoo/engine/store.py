@@ -12,6 +12,7 @@ from concurrent.futures import Future
 
 from zoo.errors import OutOfMemory
 from zoo.family import Model
+from zoo.processor import give_memory_back
 
 
 def default_budget() -> int:
@@ -62,9 +63,12 @@ class ModelStore:
             del future  # or it and an error that it holds keep each other, and half a model, in memory
 
     def unload(self, name: str) -> bool:
-        """Forget a model; whether it was there."""
+        """Forget a model and give its memory back, unless a request runs on it; whether it was there."""
         with self._lock:
-            return self._loaded.pop(name, None) is not None
+            there = self._loaded.pop(name, None) is not None
+        if there:
+            give_memory_back()
+        return there
 
     def loaded(self) -> list[tuple[str, int]]:
         """Names and bytes, most recently used last."""
@@ -85,6 +89,9 @@ class ModelStore:
         with self._lock:
             self._loaded[name] = model
             used = sum(m.bytes for m in self._loaded.values())
+            evicted = False
             while used > self.budget:
-                _, gone = self._loaded.popitem(last=False)
-                used -= gone.bytes
+                used -= self._loaded.popitem(last=False)[1].bytes
+                evicted = True
+        if evicted:
+            give_memory_back()

@@ -1,0 +1,57 @@
+"""A model that leaves gives its memory back to the system, whatever its precision."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo.bench.fullsize import MODELS, FullSize
+from zoo.engine import precision
+
+PROGRAM = """
+import gc, sys
+from pathlib import Path
+from zoo import Engine
+from zoo.generation import Sampling
+
+def resident():
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+small, large, kind = sys.argv[1:]
+engine = Engine(precision=kind, remember=100)
+
+def use(name):
+    for _ in engine.generate(name, "lm", "abc abcd " * 9, "", 4, Sampling()):
+        pass
+
+use(small)  # libraries and threads
+engine.unload(small)
+gc.collect()
+before = resident()
+use(large)
+full = resident()
+engine.unload(large)
+gc.collect()
+print(before, full, resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say what a process holds")
+@pytest.mark.parametrize("kind", precision.supported())
+def test_memory_falls_when_a_model_leaves(tmp_path: Path, kind: str) -> None:
+    gpt2 = MODELS["gpt2"]
+    small, large = tmp_path / "small", tmp_path / "large"
+    for folder in (small, large):
+        folder.mkdir()
+    gpt2.write(small, tiny=True)
+    wide = gpt2.tiny | {"n_embd": 1024, "n_layer": 4, "n_head": 16}  # 200 MB in float32
+    FullSize(gpt2.title, gpt2.config, wide, gpt2.shapes, gpt2.write_vocabulary).write(large, tiny=True)
+    command = [sys.executable, "-c", PROGRAM, str(small), str(large), kind]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    before, full, after = map(float, said.split())
+    assert full - before > 40, "it was there"
+    assert after - before < 0.25 * (full - before)
