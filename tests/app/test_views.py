@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -62,6 +64,8 @@ def test_truncation_shows_the_part_that_was_not_read():
 def test_timings_read_like_a_sentence():
     made = Result("nli", "m", "r", "x", "x", timings={"load": 1.23, "forward": 0.034, "decode": 1e-6, "total": 1.3})
     assert views.timings(made) == "load 1.2 s · forward 34 ms · total 1.3 s"
+    known = replace(made, timings={"total": 0.0004}, tokens=9, cached=True)
+    assert views.timings(known) == "total 0.4 ms · known from an earlier request"
 
 
 @pytest.mark.parametrize("task", EXAMPLES)

@@ -112,3 +112,24 @@ def test_a_prompt_is_read_once(name: str, monkeypatch: pytest.MonkeyPatch) -> No
         assert stream.said == wanted
         if prompt is not ids[0]:
             assert read[0] <= 64 + 3 < len(prompt), "most of it was known"
+
+
+def test_states_are_bounded_in_number_and_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zoo
+
+    model, prompts = zoo.load(folder / "gpt"), Prompts()
+
+    def read(number: int) -> None:
+        stream = Stream(model, "lm", [number] * 10, 5, Sampling())
+        advance([stream])
+        prompts.keep(model.network, stream.read, stream.state)
+
+    def known() -> list[int]:
+        return [number for number in range(1, 8) if prompts.begin(model.network, [number] * 10, 20) is not None]
+
+    for number in range(1, 8):
+        read(number)
+    assert known() == [4, 5, 6, 7]
+    monkeypatch.setattr("zoo.engine.cache.MOST_STATE_BYTES", 1)
+    read(1)
+    assert known() == []

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from zoo.contracts import Continues
 
 MOST_STATES = 4  # prompts of a model of which the state is kept
+MOST_STATE_BYTES = 64 * 2**20  # of all of them; of GPT-2 (124M) a state of 870 tokens
 LEAST_SHARED = 8  # tokens at the beginning of a prompt that are worth taking from another
 
 
@@ -96,7 +97,8 @@ class Prompts:
                 del known[old]  # it is the beginning of this one
             known[read] = state
             known.move_to_end(read)
-            while len(known) > self.most * (8 if state.prompt_part else 1):
+            most = self.most * (8 if state.prompt_part else 1)
+            while known and (len(known) > most or sum(map(_size, known.values())) > MOST_STATE_BYTES):
                 known.popitem(last=False)
 
 
@@ -112,6 +114,8 @@ def _size(value: Any) -> int:
     """Bytes, about."""
     if isinstance(value, Tensor):
         return value.numel() * value.element_size() + 200
+    if is_dataclass(value):
+        return sum(_size(getattr(value, one.name)) for one in fields(value))
     if isinstance(value, list | tuple):
         return 64 + 8 * len(value) + sum(_size(one) for one in value if not isinstance(one, int | float))
     return sys.getsizeof(value)

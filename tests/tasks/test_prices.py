@@ -1,0 +1,56 @@
+"""`python -m tasks precision`: a row for each head, in which bf16 and int8 stand beside float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.__main__ import main
+from tasks.prices import Price, measure, table
+from tests import minis, tiny_data
+from tests.tasks.test_figures import HEADS
+from zoo.engine import precision
+from zoo.errors import BadData
+from zoo.training import heldout
+
+
+@pytest.mark.skipif(precision.supported() == ("exact",), reason="this processor has one precision")
+def test_every_head_in_every_precision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tiny_data.write(tmp_path / "data")
+    heldout.write(data, tmp_path / "heldout")
+    bert = str(minis.bert_checkpoint(tmp_path / "bert", HEADS))
+    found = measure([bert], data, tmp_path / "heldout", rows=9)
+    kinds = precision.supported()
+    assert [one.data for one in found[:: len(kinds)]] == [
+        "AG News test", "SST-2 dev", "SNLI dev", "SQuAD 1.1 dev, unseen articles",
+    ]  # fmt: skip
+    for begin in range(0, len(found), len(kinds)):
+        exact, *others = found[begin : begin + len(kinds)]
+        assert (exact.precision, exact.same, exact.farthest, exact.faster) == ("exact", 1.0, 0.0, 1.0)
+        assert [one.precision for one in others] == list(kinds[1:])
+        assert all(one.rows == exact.rows and 0 <= one.same <= 1 and 0 <= one.farthest < 0.5 for one in others)
+    command = [
+        "precision",
+        "--models",
+        bert,
+        "--data",
+        str(data),
+        "--heldout",
+        str(tmp_path / "heldout"),
+        "--rows",
+        "3",
+    ]
+    assert main(command) == 0
+    assert "| SNLI dev | 3 |" in capsys.readouterr().out
+    with pytest.raises(BadData, match=r"squad_v1\.1_unseen"):
+        measure([bert], data, data, rows=3)
+
+
+def test_the_table_has_a_row_for_each_file() -> None:
+    made = [Price("m", "d", 9, "exact", 90.0, 1, 0, 1), Price("m", "d", 9, "fast", 89.0, 0.98, 0.012, 2.5)]
+    assert table(made).splitlines() == [
+        "| model | data | rows | exact | fast |",
+        "|---|---|---:|---|---|",
+        "| m | d | 9 | 90.0 | 89.0 (98.0% the same, 0.012 at most, 2.50 x) |",
+    ]
