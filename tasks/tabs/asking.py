@@ -18,7 +18,8 @@ from tasks.tabs.menus import chosen
 from zoo.errors import BadParameter, Internal, ZooError
 
 LOG = logging.getLogger(__name__)
-INFER: dict[str, Any] = {"concurrency_id": "infer", "concurrency_limit": 1}  # all forward passes wait in one line
+TOGETHER = 8  # requests that the engine may compute side by side; who comes later is told how many are before
+INFER: dict[str, Any] = {"concurrency_id": "infer", "concurrency_limit": TOGETHER}
 LIGHT: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 
 

@@ -1,13 +1,17 @@
-"""The endpoints: their names, their one waiting line, and what they answer to mistakes. No browser."""
+"""The endpoints: their names, their waiting line, and what they answer to mistakes. No browser."""
 
 from __future__ import annotations
+
+import time
 
 import pytest
 
 from app import build_app, parser
 from tasks import TASKS
+from tasks.tabs.asking import TOGETHER
 from tests.app.fake import SECRET, FakeEngine
 from zoo import catalog
+from zoo.engine.line import LINE
 
 TEXTS = {
     "summarize": {"text": "one two"},
@@ -43,12 +47,12 @@ def test_building_the_page_loads_no_model():
     assert engine.loaded() == []
 
 
-def test_all_forward_passes_wait_in_one_line_and_batches_in_their_own(demo):
+def test_all_that_ask_a_model_wait_in_one_line_and_batches_in_their_own(demo):
     queued = [event for event in demo.fns.values() if event.queue]
     own = [event for event in queued if event.api_name == "batch_run"]
     assert [(event.concurrency_id, event.concurrency_limit) for event in own] == [("batch", 2)]
     others = {(event.concurrency_id, event.concurrency_limit) for event in queued if event not in own}
-    assert others == {("infer", 1)}
+    assert others == {("infer", TOGETHER)}
     light = [event.api_name for event in demo.fns.values() if not event.queue and event.fn is not None]
     stops = {"summarize_stop", "compare_stop", "batch_stop"}
     views = {"models_graph", "models_board"}
@@ -98,18 +102,26 @@ def test_an_endpoint_hides_what_broke(client):
     assert SECRET not in str(caught.value)
 
 
-def test_two_visitors_take_turns(client, engine):
-    engine.delay, engine.most_at_once = 0.02, 0
+def test_as_many_as_the_engine_takes_ask_at_once(client, engine):
+    engine.delay, engine.most_at_once = 0.05, 0
     try:
-        jobs = [client.submit(text="one two three four five", api_name="/summarize") for _ in range(3)]
+        jobs = [client.submit(text="one two three four five", api_name="/summarize") for _ in range(TOGETHER + 3)]
         assert {job.result(timeout=30)["answer"] for job in jobs} == {"one two three four five"}
     finally:
         engine.delay = 0.0
-    assert engine.most_at_once == 1
+    assert 1 < engine.most_at_once <= TOGETHER
 
 
-def test_classify_takes_a_head(client):
-    made = client.predict(text="A goal.", head="sentiment", api_name="/classify")
-    assert made["answer"] == "negative"
-    with pytest.raises(Exception, match=r"UNSUPPORTED: .*choose from topic, sentiment"):
-        client.predict(text="A goal.", head="mood", api_name="/classify")
+def test_requests_that_come_together_are_computed_together(real_url):
+    gradio_client = pytest.importorskip("gradio_client")
+    real = gradio_client.Client(real_url, verbose=False, analytics_enabled=False)
+    asked = {"hypothesis": "Somebody eats.", "model": "bert-mini", "api_name": "/nli"}
+    real.predict(premise="A man eats soup.", **asked)  # the model is in memory
+    with LINE.alone():
+        before = LINE.passes
+        jobs = [real.submit(premise=f"Man {number} eats soup.", **asked) for number in range(TOGETHER)]
+        until = time.monotonic() + 30
+        while len(LINE._jobs) < TOGETHER and time.monotonic() < until:
+            time.sleep(0.01)
+    assert {job.result(timeout=30)["answer"] for job in jobs} == {"entailment"}
+    assert LINE.passes - before == 1

@@ -83,11 +83,11 @@ class Line:
             return items
 
         self._put(_Job(object(), hold, deque([(0, 0, None)]), [None], time.monotonic(), left=1))
-        entered.wait()
         try:
+            entered.wait()
             yield
         finally:
-            over.set()
+            over.set()  # also where the wait was interrupted, or nobody would be computed for again
 
     def left(self, key: Hashable, stream: object) -> None:
         """A stream will not come back."""
