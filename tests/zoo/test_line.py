@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -146,3 +148,30 @@ def test_streams_meet_again(pool: ThreadPoolExecutor) -> None:
     assert sum(made) == 120
     assert len(made) < 60, "without waiting they would go on in two groups or more"
     assert not waiting._seen
+
+
+def test_a_process_that_ends_while_a_pass_is_computed_ends_well() -> None:
+    program = """if True:
+        import threading, time
+        import torch
+        from zoo.engine.line import LINE
+        def compute(items):
+            for _ in range(200):
+                torch.mm(torch.ones(400, 400), torch.ones(400, 400))
+            return items
+        go = lambda: LINE.run("k", list(range(10**5)), lambda item: 4096, compute)
+        threading.Thread(target=go, daemon=True).start()
+        time.sleep(0.5)
+    """
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_nothing_is_computed_after_the_end() -> None:
+    passes, waiting = Passes(), Line()
+    passes.go.set()
+    assert waiting.run("k", [1], abs, passes) == [2]
+    waiting.close()
+    with pytest.raises(RuntimeError, match="process is ending"):
+        waiting.run("k", [1], abs, passes)

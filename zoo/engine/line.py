@@ -11,6 +11,7 @@ after their work, and its own arena of memory.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from typing import Any
 STEP_TOKENS = 4096  # tokens computed at once
 PATIENCE = 0.003  # seconds that a pass for streams waits for those that were in the last one
 STREAMS = 3  # passes of streams before each of the others: with none, 20 tokens took 8 s among 32 visitors
+CLOSING = 60  # seconds that a process waits at its end for the pass under way
 RECENT = 0.05  # seconds after which a stream that does not come back is not waited for
 
 
@@ -49,6 +51,7 @@ class Line:
         self._thread: threading.Thread | None = None
         self._streamed = 0  # passes of streams since one of the others
         self._seen: dict[Hashable, dict[int, float]] = {}  # key -> streams, and when each was last in a pass
+        self._closing = False
         self.passes = 0
         self.longest_wait = 0.0  # seconds until the first pass of a caller
 
@@ -97,8 +100,18 @@ class Line:
             if not others:
                 self._seen.pop(key, None)
 
+    def close(self) -> None:
+        """Let the pass under way end, and begin no other: a process that ends while torch computes is aborted."""
+        with self._change:
+            self._closing = True
+            self._change.notify_all()
+        if self._thread is not None:
+            self._thread.join(CLOSING)
+
     def _put(self, job: _Job) -> None:
         with self._change:
+            if self._closing:
+                raise RuntimeError("The process is ending; nothing is computed any more.")
             self._jobs.append(job)
             if self._thread is None or not self._thread.is_alive():  # also after a fork
                 self._thread = threading.Thread(target=self._work, name="zoo-forward", daemon=True)
@@ -108,8 +121,10 @@ class Line:
     def _work(self) -> None:
         while True:
             with self._change:
-                while not self._jobs:
+                while not self._jobs and not self._closing:
                     self._change.wait()
+                if self._closing:
+                    return
                 self._turn()
                 self._await_streams(self._jobs[0])
                 parts = self._next()
@@ -194,3 +209,4 @@ class Line:
 
 
 LINE = Line()  # of the process: all engines share the cores
+atexit.register(LINE.close)
