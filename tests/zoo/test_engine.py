@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -190,3 +192,20 @@ def test_timings_name_the_stages(folder: Path) -> None:
     Engine().classify(str(folder / "a"), "nli", [("a", "b")], timings)
     assert set(timings.seconds) == {"load", "tokenize", "forward", "decode"}
     assert all(seconds >= 0 for seconds in timings.seconds.values())
+
+
+def test_an_engine_that_is_dropped_takes_its_models_along(folder: Path) -> None:
+    """At once, not when Python next looks for cycles."""
+    engine = Engine(remember=10)
+    for _ in engine.generate(str(folder / "gpt"), "lm", "abc de", "", 3, Sampling()):
+        pass
+    engine.classify(str(folder / "a"), "topic", [("one cat", None)])
+    networks = [weakref.ref(engine.model(str(folder / name)).network) for name in ("gpt", "a")]
+    gc.collect()
+    gc.disable()
+    try:
+        del engine
+        time.sleep(0.1)  # the thread that computes lets go of what it computed last
+        assert [network() for network in networks] == [None, None]
+    finally:
+        gc.enable()

@@ -47,10 +47,10 @@ class Engine:
         them the states of a few prompts (0 computes everything anew). Raises BadParameter for a precision that this
         processor lacks."""
         self.precision = checked(precision)
-        self._arriving = Arriving()
+        self._arriving = arriving = Arriving()
 
-        def opened(name: str) -> Model:
-            return prepared(open_model(name, progress or self._arriving.listener(name)), self.precision)
+        def opened(name: str) -> Model:  # knows no engine, or the two would keep each other in memory
+            return prepared(open_model(name, progress or arriving.listener(name)), precision)
 
         self._store = ModelStore(opened, memory_bytes)
         self._cache = Cache(remember)
