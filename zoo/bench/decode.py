@@ -5,20 +5,15 @@ Without prompt lookup, which would be fast beyond measure here: random weights g
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 
 from zoo.bench import peers_decode, race
-from zoo.bench.fullsize import MODELS
-from zoo.catalog import FAMILIES
-from zoo.engine import precision
+from zoo.bench.ours import stand_in
 from zoo.family import Model
 from zoo.generation import Sampling, Stream, advance
-from zoo.weights.load import load_folder
 
 SHAPES = ((1, 256, 64), (8, 32, 64))  # streams, tokens of a prompt, new tokens
 SMALL = ((1, 8, 4), (2, 4, 4))
@@ -26,13 +21,8 @@ SMALL = ((1, 8, 4), (2, 4, 4))
 
 def measure(rounds: int = 5, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
     """One result for each shape, and what is not installed. `worst` is the share of tokens that differ."""
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        MODELS["gpt2"].write(folder, tiny)
+    with stand_in("gpt2", tiny) as (folder, ours):
         others, missing = peers_decode.decoders(folder)
-        ours = {
-            f"ours {kind}": precision.prepared(load_folder(folder, FAMILIES), kind) for kind in precision.supported()
-        }
         results = []
         for streams, prompt, new in SMALL if tiny else SHAPES:
             chance = torch.Generator().manual_seed(0)

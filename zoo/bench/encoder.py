@@ -5,20 +5,15 @@ All read the same ids of the same weights; nothing is padded, so no peer does wo
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 
 from zoo.bench import peers, race
-from zoo.bench.fullsize import MODELS
-from zoo.catalog import FAMILIES
+from zoo.bench.ours import stand_in
 from zoo.contracts import Batch, Encoding
-from zoo.engine import precision
 from zoo.family import Model
-from zoo.weights.load import load_folder
 
 SHAPES = ((1, 32), (1, 128), (1, 384), (8, 128))  # texts x tokens
 SMALL = ((1, 8), (2, 16))  # for a look whether it works
@@ -26,13 +21,8 @@ SMALL = ((1, 8), (2, 16))  # for a look whether it works
 
 def measure(rounds: int = 7, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
     """One result for each shape, and what is not installed."""
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        MODELS["bert-base"].write(folder, tiny)
+    with stand_in("bert-base", tiny) as (folder, ours):
         others, missing = peers.encoders(folder)
-        ours = {
-            f"ours {kind}": precision.prepared(load_folder(folder, FAMILIES), kind) for kind in precision.supported()
-        }
         results = []
         for texts, tokens in SMALL if tiny else SHAPES:
             ids = torch.arange(5, 5 + tokens).repeat(texts, 1) % 90

@@ -7,22 +7,17 @@ are about normal, medians and spreads as measured with BERT's tokenizer.
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from zoo.bench import peers, race
-from zoo.bench.fullsize import MODELS
-from zoo.catalog import FAMILIES
+from zoo.bench.ours import stand_in
 from zoo.contracts import Batch, Encoding
-from zoo.engine import precision
 from zoo.engine.line import Line
 from zoo.family import Model
-from zoo.weights.load import load_folder
 
 TEXTS = 256
 KINDS = ((5.05, 0.35, 384), (3.2, 0.25, 80))  # mean and spread of the logarithm of the length, and the longest
@@ -38,9 +33,7 @@ def lengths(count: int, seed: int = 0) -> list[int]:
 
 def measure(rounds: int = 3, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
     """One result, and what is not installed."""
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        MODELS["bert-base"].write(folder, tiny)
+    with stand_in("bert-base", tiny) as (folder, ours):
         padded, missing = peers.padded_encoders(folder)
         sizes = [min(size, 16) for size in lengths(6)] if tiny else lengths(TEXTS)
         runners: dict[str, Callable[[], Tensor]] = {}
@@ -50,9 +43,7 @@ def measure(rounds: int = 3, tiny: bool = False) -> tuple[list[race.Result], lis
                     _padded, run, [sizes[i : i + 32] for i in range(0, len(sizes), 32)]
                 )
             runners[f"{name}, sorted"] = partial(_padded, run, _batches(sorted(sizes), BUDGET))
-        for kind in precision.supported():
-            model = precision.prepared(load_folder(folder, FAMILIES), kind)
-            runners[f"ours {kind}"] = partial(_packed, model, sizes)
+        runners |= {name: partial(_packed, model, sizes) for name, model in ours.items()}
         with torch.inference_mode():
             seconds = race.race(runners, rounds)
         first = next(iter(runners))

@@ -5,25 +5,21 @@ Sizes are those of the originals, weights are random.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from zoo.bench import peers, race
-from zoo.bench.fullsize import MODELS
-from zoo.catalog import FAMILIES
+from zoo.bench.ours import stand_in
 from zoo.contracts import Batch, Encoding
 from zoo.engine import precision
 from zoo.engine.precision import kind_of
 from zoo.layers.packed import pack
 from zoo.models.elmo import Elmo, ElmoConfig
 from zoo.models.ulmfit import NOT_IN_FASTAI, AwdLstm, UlmfitConfig
-from zoo.weights.load import load_folder
 
 ELMO = {"dim": 4096, "projection_dim": 512, "n_layers": 2}
 AWD = {"emb_sz": 400, "n_hid": 1152, "n_layers": 3}
@@ -111,13 +107,9 @@ def _awd_config(sizes: dict[str, int]) -> UlmfitConfig:
 def _xlnet(tokens: int, rounds: int, tiny: bool) -> tuple[list[race.Result], list[str]]:
     if not peers.installed("transformers"):
         return [], ["transformers"]
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        MODELS["xlnet-base"].write(folder, tiny)
+    with stand_in("xlnet-base", tiny) as (folder, ours):
         theirs = peers.transformers_quietly().XLNetModel.from_pretrained(folder).eval()
         ids, batch = torch.full((1, tokens), 5), _batch(tokens)
         runners: dict[str, Callable[[], object]] = {"transformers": lambda: theirs(ids)[0]}
-        for kind in precision.supported():
-            model = precision.prepared(load_folder(folder, FAMILIES), kind)
-            runners[f"ours {kind}"] = partial(model.network.body, batch)
+        runners |= {name: partial(model.network.body, batch) for name, model in ours.items()}
         return [_race(f"XLNet-base, {tokens} tokens", runners, rounds)], []
