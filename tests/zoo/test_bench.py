@@ -108,7 +108,7 @@ def test_everything_in_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "all", "--tiny", "--rounds", "1", "--visitors", "4"]) == 0
     said = capsys.readouterr().out
     assert "4 visitors, " in said and ", 0 errors" in said
-    for work in ("biLSTM of ELMo", "AWD-LSTM", "4 visitors, mixed tasks"):
+    for work in ("biLSTM of ELMo", "AWD-LSTM", "4 visitors, mixed tasks", "TL;DR of gpt-mini"):
         assert f"| {work}" in said
     if importlib.util.find_spec("transformers"):
         for work in ("BERT-base, 6 texts", "GPT-2 124M, 1 x (8 + 4)", "XLNet-base, 8 tokens"):

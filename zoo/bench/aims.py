@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from zoo.bench.decode import Own
 from zoo.bench.load import Result as Loaded
 from zoo.bench.race import Result
 from zoo.bench.serve import Served
@@ -55,8 +56,14 @@ class Verdict:
     reached: bool | None
 
 
-def verdicts(results: Iterable[Result], loaded: Sequence[Loaded] = (), served: Served | None = None) -> list[Verdict]:
-    """Of every aim of which there is a result."""
+def verdicts(
+    results: Iterable[Result],
+    loaded: Sequence[Loaded] = (),
+    served: Served | None = None,
+    own: Own | None = None,
+    memory: float = 0.0,
+) -> list[Verdict]:
+    """Of every aim of which there is a result; `memory` is what can be read at most, 10^9 bytes a second."""
     made = []
     for result in results:
         for aim in AIMS:
@@ -68,6 +75,12 @@ def verdicts(results: Iterable[Result], loaded: Sequence[Loaded] = (), served: S
                 continue
             found = result.against(aim.ours, aim.peer)
             made.append(Verdict(work, aim.peer, wanted, f"{found:.2f}", found >= aim.times * NOISE))
+    if own is not None:
+        share, work = own.share(memory), f"TL;DR of {own.model}, first token after {1000 * own.first:.0f} ms"
+        peer = f"{memory:.0f} GB of weights read a second"
+        made.append(
+            Verdict(work, peer, "60 % of it", f"{share:.0%}, {1 / own.seconds:.0f} tokens a second", share >= 0.6)
+        )
     for one in loaded:
         found = one.ratios("read").seconds
         made.append(Verdict(f"load {one.model}", "import torch and map the file", "1.15 times as long", f"{found:.2f}",

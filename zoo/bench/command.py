@@ -39,7 +39,8 @@ def run(
     if what == "serve":
         say(serve.table(serve.measure(visitors, SHORT if tiny else seconds, say)))
         return 0
-    say(str(limits.measure(tiny)))
+    most = limits.measure(tiny)
+    say(str(most))
     results: list[race.Result] = []
     missing: set[str] = set()
     for name in RACES if what == "all" else [what]:
@@ -48,13 +49,14 @@ def run(
         missing |= set(absent)
         say("\n" + race.table(found))
     say("\n".join(f"Not installed: {name}." for name in sorted(missing)))
-    served, loaded = None, []
+    served, loaded, own = None, [], None
     if what == "all":
         served = serve.measure(visitors, SHORT if tiny else seconds)
         say("\n" + serve.table(served))
+        own = decode.own(texts=1 if tiny else 9)
         if not tiny:
             loaded = [load.measure("bert-base", rounds)]
-    say("\n" + aims.table(aims.verdicts(results, loaded, served)))
+    say("\n" + aims.table(aims.verdicts(results, loaded, served, own, most.memory)))
     if csv is not None:
         race.write(results, csv)
     return 0

@@ -5,18 +5,24 @@ Without prompt lookup, which would be fast beyond measure here: random weights g
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from zoo.bench import peers_decode, race
 from zoo.bench.ours import stand_in
+from zoo.engine import Engine
 from zoo.family import Model
 from zoo.generation import Sampling, Stream, advance
 
 SHAPES = ((1, 256, 64), (8, 32, 64))  # streams, tokens of a prompt, new tokens
 SMALL = ((1, 8, 4), (2, 4, 4))
+PASSAGE = "Ada Lovelace wrote the first program in 1843, for a machine that Charles Babbage never finished. " * 4
+NEW = 40
 
 
 def measure(rounds: int = 5, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
@@ -38,6 +44,37 @@ def measure(rounds: int = 5, tiny: bool = False) -> tuple[list[race.Result], lis
             title = f"GPT-2 124M, {streams} x ({prompt} + {new}) tokens, greedy"
             results.append(race.Result(title, first, race.race(runners, rounds), worst))
     return results, missing
+
+
+@dataclass(frozen=True)
+class Own:
+    """How a model that ships goes on after a passage: medians of a few texts."""
+
+    model: str
+    first: float  # seconds to the first token
+    seconds: float  # a token, after that
+    bytes: int  # of weights that a token reads
+
+    def share(self, memory: float) -> float:
+        """How much of what the memory can give, 10^9 bytes a second, is read."""
+        return self.bytes / self.seconds / 1e9 / memory
+
+
+def own(name: str = "gpt-mini", texts: int = 9) -> Own:
+    """Through the engine, without anything known before. Every matrix is read once for each token."""
+    engine = Engine()
+    firsts, rests = [], []
+    for number in range(texts + 1):
+        marks = [time.perf_counter()]
+        for _ in engine.generate(name, "lm", f"{PASSAGE} {number}", "\nTL;DR:", NEW, Sampling(no_repeat=3)):
+            marks.append(time.perf_counter())
+        if number:
+            firsts.append(marks[1] - marks[0])
+            rests.append((marks[-1] - marks[1]) / (len(marks) - 2))
+    network = engine.model(name).network
+    matrices = [p for p in network.body.parameters() if p.dim() == 2]  # the embedding among them: the scores' matrix
+    read = sum(p.numel() * p.element_size() for p in matrices)
+    return Own(name, statistics.median(firsts), statistics.median(rests), read)
 
 
 def go_on(model: Model, prompts: Sequence[Sequence[int]], new: int) -> list[list[int]]:
