@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,6 +50,18 @@ def real_url(real_engine: Engine) -> Iterator[str]:
     """The page over the embedded models."""
     with serve(real_engine) as address:
         yield address
+
+
+def still(count: Callable[[], int], seconds: float = 0.8) -> int:
+    """The count once it has not grown for so long: what counts has ended its work. A busy machine may take a while."""
+    deadline, known, since = time.monotonic() + PATIENCE / 1000, count(), time.monotonic()
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        if count() != known:
+            known, since = count(), time.monotonic()
+        elif time.monotonic() - since > seconds:
+            return known
+    pytest.fail(f"after {PATIENCE / 1000:.0f} s it still goes on")
 
 
 class Visitor:

@@ -7,6 +7,7 @@ A text with the word CRASH raises what no visitor may see.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
@@ -43,6 +44,7 @@ class FakeEngine:
         self.stubborn: set[str] = set()  # models that are there as well, and give every pair the first label
         self._running = 0
         self.fetching: dict[str, list[int]] = {}  # bytes that `opening` tells of, of models that are fetched
+        self.pace = threading.Semaphore(0)  # released for each of these, so that a test sees it before it is over
         self.mixes: list[tuple[str, LayerMix]] = []  # of every model
         self._loaded: dict[str, int] = {}
 
@@ -68,7 +70,8 @@ class FakeEngine:
         if name not in self._loaded:
             for here in self.fetching.get(name, [0]):
                 yield here
-                time.sleep(0.3 if name in self.fetching else 0)
+                if name in self.fetching:
+                    assert self.pace.acquire(timeout=60), "nobody let the download go on"
             self.model(name)
 
     def classify(

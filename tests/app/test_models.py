@@ -211,8 +211,11 @@ def test_a_button_tells_how_far_a_download_is(visitor, url, engine, monkeypatch)
     listed.get_by_role("button", name="distilgpt2", exact=True).click()
     listed.get_by_role("button", name="Load", exact=True).click()
     size = catalog.get("distilgpt2").megabytes
+    engine.pace.release()
     expect(listed.locator("[data-load]")).to_have_text(f"Fetching distilgpt2: 120 of {size} MB.")
+    engine.pace.release()
     expect(listed.locator("#models-coming").get_by_role("status")).to_contain_text("all of it is here")
+    engine.pace.release()
     expect(listed.get_by_role("button", name="Load", exact=True)).to_be_enabled()
     expect(listed.locator("#models-coming").get_by_role("status")).to_have_count(0)
 

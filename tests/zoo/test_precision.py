@@ -12,7 +12,18 @@ from zoo import Engine, errors, load
 from zoo.engine import precision
 from zoo.generation import Sampling
 from zoo.layers.activations import gelu_erf
-from zoo.layers.packed import HalfLstm, Int8Linear, Kind, PackedLinear, available, int8_engines, laid_out, pack
+from zoo.layers.packed import (
+    HalfLstm,
+    Int8Linear,
+    Kind,
+    PackedLinear,
+    PackedProjectedLstm,
+    available,
+    int8_engines,
+    laid_out,
+    pack,
+    rows_alone,
+)
 
 NAMES = ("bert-mini", "gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
 TEXTS = [
@@ -35,6 +46,7 @@ def everything_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ships is small: of the sizes that `exact` lays out there is little in it."""
     for line in ("WORTH_IT", "WORTH_IT_RECURRENT"):
         monkeypatch.setattr(f"zoo.layers.packed.{line}", 0)
+    monkeypatch.setattr("zoo.layers.packed.rows_alone", lambda: True)
 
 
 def as_they_lie(monkeypatch: pytest.MonkeyPatch) -> Engine:
@@ -104,6 +116,15 @@ def test_what_is_worth_it_is_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
             isinstance(part, HalfLstm) for part in Engine(precision="fast").model("ulmfit-mini").network.modules()
         )
     assert packed(as_they_lie(monkeypatch), "bert-mini") == 0
+
+
+@needs_packing
+def test_an_lstm_is_laid_out_where_a_single_row_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rows_alone() in (True, False)
+    for gains in (True, False):
+        monkeypatch.setattr("zoo.layers.packed.rows_alone", lambda gains=gains: gains)
+        network = Engine().model("elmo-mini").network
+        assert any(isinstance(part, PackedProjectedLstm) for part in network.modules()) is gains
 
 
 @needs_packing

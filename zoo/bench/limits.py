@@ -9,7 +9,7 @@ import torch
 
 from zoo.engine import precision
 from zoo.engine.precision import kind_of
-from zoo.layers.packed import laid_out
+from zoo.layers.packed import laid_out, rows_alone
 
 ROWS, WIDE = 512, 2048  # of the products
 MEGABYTES = 512
@@ -24,7 +24,11 @@ class Limits:
 
     def __str__(self) -> str:
         products = ", ".join(f"{kind} {value:,.0f}" for kind, value in self.products.items())
-        return f"products, 10^9 operations a second: {products}; memory read: {self.memory:.0f} GB a second"
+        alone = "laid out" if rows_alone() else "as they lie"
+        return (
+            f"products, 10^9 operations a second: {products}; memory read: {self.memory:.0f} GB a second; "
+            f"a single row in float32 is fastest with weights {alone}"
+        )
 
 
 def measure(tiny: bool = False) -> Limits:

@@ -38,10 +38,6 @@ def measure(rounds: int = 3, tiny: bool = False) -> tuple[list[race.Result], lis
         sizes = [min(size, 16) for size in lengths(6)] if tiny else lengths(TEXTS)
         runners: dict[str, Callable[[], Tensor]] = {}
         for name, run in padded.items():
-            if not name.endswith("bf16"):
-                runners[f"{name}, as they come"] = partial(
-                    _padded, run, [sizes[i : i + 32] for i in range(0, len(sizes), 32)]
-                )
             runners[f"{name}, sorted"] = partial(_padded, run, _batches(sorted(sizes), BUDGET))
         runners |= {name: partial(_packed, model, sizes) for name, model in ours.items()}
         with torch.inference_mode():
