@@ -55,3 +55,35 @@ def test_memory_falls_when_a_model_leaves(tmp_path: Path, kind: str) -> None:
     before, full, after = map(float, said.split())
     assert full - before > 40, "it was there"
     assert after - before < 0.25 * (full - before)
+
+
+MANY = """
+import sys
+from pathlib import Path
+import torch
+from zoo.engine.precision import kind_of
+from zoo.layers.packed import laid_out
+from zoo.processor import give_memory_back
+
+def resident():
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+made = laid_out(torch.randn(1536, 384), None, kind_of(sys.argv[1], one_by_one=False))
+with torch.inference_mode():
+    for rows in range(100, 130):
+        made(torch.randn(rows, 384))
+    before = resident()
+    for rows in range(130, 600):
+        made(torch.randn(rows, 384))
+give_memory_back()  # as the engine does now and then
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say what a process holds")
+@pytest.mark.parametrize("kind", precision.supported())
+def test_texts_of_ever_new_lengths_take_no_more_memory(kind: str) -> None:
+    """470 kernels would take 250 to 400 MB."""
+    said = subprocess.run([sys.executable, "-c", MANY, kind], capture_output=True, text=True, check=True, timeout=120)
+    assert float(said.stdout) < 150

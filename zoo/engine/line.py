@@ -20,9 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from zoo.processor import give_memory_back
+
 STEP_TOKENS = 4096  # tokens computed at once
 PATIENCE = 0.003  # seconds that a pass for streams waits for those that were in the last one
 STREAMS = 3  # passes of streams before each of the others: with none, 20 tokens took 8 s among 32 visitors
+TRIM = 1000  # passes after which what the C library keeps for itself is given back
 CLOSING = 60  # seconds that a process waits at its end for the pass under way
 RECENT = 0.05  # seconds after which a stream that does not come back is not waited for
 
@@ -130,6 +133,8 @@ class Line:
                 parts = self._next()
             self._pass(parts)
             del parts  # or what was computed stays in memory until the next pass
+            if self.passes % TRIM == 0:
+                give_memory_back()
 
     def _turn(self) -> None:
         """Bring the one whose turn it is to the front."""

@@ -29,6 +29,9 @@ from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.attention import CausalAttention, SelfAttention
 from zoo.layers.blocks import FeedForward
 from zoo.layers.projected_lstm import ProjectedLstm, read
+from zoo.processor import keep_few_kernels
+
+keep_few_kernels()
 
 # What oneDNN calls an activation at the end of a product: its name, and which way it is computed.
 ENDS: dict[Activation, tuple[str, str]] = {gelu_erf: ("gelu", "none"), gelu_tanh: ("gelu", "tanh"), relu: ("relu", "")}
