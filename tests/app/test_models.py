@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -206,6 +207,7 @@ def test_the_list_tells_what_changed_while_another_tab_was_open(visitor, url, en
 
 def test_a_button_tells_how_far_a_download_is(visitor, url, engine, monkeypatch):
     monkeypatch.setattr(engine, "fetching", {"distilgpt2": [0, 120_000_000, 900_000_000]})
+    monkeypatch.setattr(engine, "pace", threading.Semaphore(0))
     listed = view(visitor, url, "list")
     listed.get_by_label("Find").fill("distilgpt2")
     listed.get_by_role("button", name="distilgpt2", exact=True).click()
