@@ -44,9 +44,7 @@ class FakeEngine:
         self.stubborn: set[str] = set()  # models that are there as well, and give every pair the first label
         self._running = 0
         self.fetching: dict[str, list[int]] = {}  # bytes that `opening` tells of, of models that are fetched
-        self.pace: threading.Semaphore | None = (
-            None  # released for each of these, for a test to see it before it is over
-        )
+        self.pace: threading.Semaphore | None = None  # where set, released for each of these
         self.mixes: list[tuple[str, LayerMix]] = []  # of every model
         self._loaded: dict[str, int] = {}
 
