@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -35,7 +36,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--visitors", type=int, default=8)
     options = parser.parse_args()
-    texts = [str(row["document"])[:2000] for _, row in zip(range(options.rows), read_rows(options.texts), strict=False)]
+    texts = [str(row["document"])[:2000] for row in islice(read_rows(options.texts), options.rows)]
     sampling = Sampling(no_repeat=3)
     engine, plain = Engine(remember=len(ENDS)), load(options.model)
 

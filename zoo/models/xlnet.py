@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from zoo.layers.relative import Memory, RelativeAttention, View, distances
 from zoo.models.reading import ReadingPair, ReadingSpan, with_reader
 from zoo.models.xlnet_heads import BeamSpan
 from zoo.models.xlnet_keys import keys
+from zoo.models.xlnet_state import Onward, Prefix
 from zoo.tokenizers.sentencepiece import sentencepiece
 from zoo.weights.keymap import LoadReport
 from zoo.weights.layout import Opened
@@ -96,67 +97,6 @@ def read_config(raw: Mapping[str, Any], report: LoadReport) -> XlnetConfig:
     if config.d_model % 2:
         raise BadCheckpoint(f"config.json: d_model is {config.d_model}; half of it are sines, so it must be even.")
     return config
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """The ids read so far, while a text is continued. A value.
-
-    Each new token changes what all tokens before it see, so that nothing computed can be kept without computing
-    something else than the paper: the whole text is read anew for each token.
-    """
-
-    prompt_part: ClassVar[int] = 0
-
-    ids: tuple[tuple[int, ...], ...]  # B
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Tokens of each text."""
-        return tuple(map(len, self.ids))
-
-    def parts(self) -> tuple[Prefix, ...]:
-        """Each text's own."""
-        return tuple(Prefix((text,)) for text in self.ids)
-
-    @staticmethod
-    def joined(parts: Sequence[Prefix]) -> Prefix:
-        """The texts of all."""
-        return Prefix(tuple(text for part in parts for text in part.ids))
-
-    def resumed(self, length: int, capacity: int) -> Prefix:
-        """Of one text the first `length` tokens."""
-        return Prefix((self.ids[0][:length],))
-
-
-@dataclass(frozen=True)
-class Onward:
-    """The layers of the text read so far, while it is continued from left to right, one of the orders it may be
-    predicted in: what was computed for a token stays. A value."""
-
-    prompt_part: ClassVar[int] = 0
-
-    memory: Memory
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Tokens of each text."""
-        return self.memory.lengths
-
-    def parts(self) -> tuple[Onward, ...]:
-        """Each text's own."""
-        layers = zip(*(layer.split(list(self.lengths)) for layer in self.memory.layers), strict=True)
-        return tuple(Onward(Memory(text, (len(text[0]),))) for text in layers)
-
-    @staticmethod
-    def joined(parts: Sequence[Onward]) -> Onward:
-        """The texts of all."""
-        layers = zip(*(part.memory.layers for part in parts), strict=True)
-        return Onward(Memory(tuple(map(torch.cat, layers)), tuple(n for part in parts for n in part.lengths)))
-
-    def resumed(self, length: int, capacity: int) -> Onward:
-        """Of one text the first `length` tokens: nothing that was computed for them depends on a later one."""
-        return Onward(Memory(tuple(layer[:length] for layer in self.memory.layers), (length,)))
 
 
 @dataclass(frozen=True)

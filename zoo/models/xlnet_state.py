@@ -1,0 +1,72 @@
+"""What XLNet carries from token to token while it continues texts: all that was read, or what was computed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from zoo.layers.relative import Memory
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The ids read so far, while a text is continued. A value.
+
+    Each new token changes what all tokens before it see, so that nothing computed can be kept without computing
+    something else than the paper: the whole text is read anew for each token.
+    """
+
+    prompt_part: ClassVar[int] = 0
+
+    ids: tuple[tuple[int, ...], ...]  # B
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each text."""
+        return tuple(map(len, self.ids))
+
+    def parts(self) -> tuple[Prefix, ...]:
+        """Each text's own."""
+        return tuple(Prefix((text,)) for text in self.ids)
+
+    @staticmethod
+    def joined(parts: Sequence[Prefix]) -> Prefix:
+        """The texts of all."""
+        return Prefix(tuple(text for part in parts for text in part.ids))
+
+    def resumed(self, length: int, capacity: int) -> Prefix:
+        """Of one text the first `length` tokens."""
+        return Prefix((self.ids[0][:length],))
+
+
+@dataclass(frozen=True)
+class Onward:
+    """The layers of the text read so far, while it is continued from left to right, one of the orders it may be
+    predicted in: what was computed for a token stays. A value."""
+
+    prompt_part: ClassVar[int] = 0
+
+    memory: Memory
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each text."""
+        return self.memory.lengths
+
+    def parts(self) -> tuple[Onward, ...]:
+        """Each text's own."""
+        layers = zip(*(layer.split(list(self.lengths)) for layer in self.memory.layers), strict=True)
+        return tuple(Onward(Memory(text, (len(text[0]),))) for text in layers)
+
+    @staticmethod
+    def joined(parts: Sequence[Onward]) -> Onward:
+        """The texts of all."""
+        layers = zip(*(part.memory.layers for part in parts), strict=True)
+        return Onward(Memory(tuple(map(torch.cat, layers)), tuple(n for part in parts for n in part.lengths)))
+
+    def resumed(self, length: int, capacity: int) -> Onward:
+        """Of one text the first `length` tokens: nothing that was computed for them depends on a later one."""
+        return Onward(Memory(tuple(layer[:length] for layer in self.memory.layers), (length,)))
