@@ -13,13 +13,9 @@ from zoo.engine import precision
 
 PROGRAM = """
 import gc, sys
-from pathlib import Path
 from zoo import Engine
+from zoo.bench.serve import resident
 from zoo.generation import Sampling
-
-def resident():
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 small, large, kind = sys.argv[1:]
 engine = Engine(precision=kind, remember=100)
@@ -59,15 +55,11 @@ def test_memory_falls_when_a_model_leaves(tmp_path: Path, kind: str) -> None:
 
 MANY = """
 import sys
-from pathlib import Path
 import torch
+from zoo.bench.serve import resident
 from zoo.engine.precision import kind_of
 from zoo.layers.packed import laid_out
 from zoo.processor import give_memory_back
-
-def resident():
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 made = laid_out(torch.randn(1536, 384), None, kind_of(sys.argv[1], one_by_one=False))
 with torch.inference_mode():
