@@ -74,15 +74,16 @@ def parser() -> argparse.ArgumentParser:
     heldout.add_argument("--out", type=Path, required=True, help="the folder for the files")
     bench = commands.add_parser("bench", help="measure this zoo beside other libraries, and beside the least possible")
     bench.add_argument(
-        "what", choices=("encoder", "mixed", "decode", "recurrent", "load", "serve", "all"),
+        "what", choices=("encoder", "mixed", "decode", "recurrent", "layouts", "load", "serve", "all"),
         help="ours beside every peer that is installed (tests/bench/requirements.txt): BERT-base on one text, on texts "
-        "of mixed length, GPT-2 going on, LSTMs and XLNet; from the start of a process to the weights in memory; many "
-        "visitors of one engine; or all of it, with a verdict on each aim",
+        "of mixed length, GPT-2 going on, LSTMs and XLNet; one linear map in every layout; from the start of a process "
+        "to the weights in memory; many visitors of one engine; or all but the layouts, with a verdict on each aim",
     )  # fmt: skip
     bench.add_argument("--model", default="all", help="of load: bert-base, gpt2, xlnet-base or all")
     bench.add_argument("--rounds", type=int, default=5)
     bench.add_argument("--json", dest="as_json", action="store_true", help="of load: figures for programs")
     bench.add_argument("--csv", type=Path, help="a file for every figure")
+    bench.add_argument("--plot", type=Path, help="a picture of the ratios")
     bench.add_argument("--tiny", action="store_true", help="toy sizes, to see it work in a minute")
     bench.add_argument("--seconds", type=float, default=20, help="of serve: how long all ask at once")
     bench.add_argument("--visitors", type=int, default=32, help="of serve")

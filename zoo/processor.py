@@ -12,8 +12,8 @@ KERNELS = 64  # that oneDNN, and torch's part above it, keep
 
 
 def keep_few_kernels() -> None:
-    """oneDNN makes a kernel for each shape of a product and keeps 1,024 of them, about 0.7 MB each: texts of ever new
-    lengths would take hundreds of megabytes. Works until the first product; what the environment says already stays."""
+    """oneDNN makes a kernel for each shape of a product and keeps 1,024 of them: texts of ever new lengths would take
+    hundreds of megabytes. Works until the first product; what the environment says already stays."""
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, str(KERNELS))
 

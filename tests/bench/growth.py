@@ -120,7 +120,7 @@ def measured(quick: bool) -> list[Growth]:
     for visitors in sizes:
         served = serve.measure(visitors, 2 if quick else 20)
         seconds.append(visitors / served.together)  # until each has had one answer
-        held.append(served.megabytes[1])
+        held.append(served.megabytes[-1])
     made.append(Growth("Visitors, mixed tasks", "visitors", tuple(sizes), tuple(seconds), tuple(held)))
     return made
 

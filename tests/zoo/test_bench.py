@@ -115,6 +115,15 @@ def test_everything_in_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
             assert f"| {work}" in said
 
 
+def test_layouts_and_their_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    picture = tmp_path / "layouts.png"
+    assert main(["bench", "layouts", "--tiny", "--rounds", "2", "--plot", str(picture)]) == 0
+    said = capsys.readouterr().out
+    assert "| 2 matrices of 64 x 64, 1 rows | 1.00 (" in said
+    assert "| F.linear |" in said
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_verdict_is_on_the_ratio_of_two_runners() -> None:
     seconds = {"transformers": [2.0, 4.0], "CTranslate2": [1.0, 2.0], "ours exact": [0.5, 1.1]}
     made = aims.verdicts([race.Result("GPT-2 124M, 1 x (256 + 64) tokens", "transformers", seconds, {})])

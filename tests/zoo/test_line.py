@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -127,27 +128,89 @@ def test_alone_means_alone(pool: ThreadPoolExecutor) -> None:
     assert other.result(10) == [2]
 
 
-def test_streams_meet_again(pool: ThreadPoolExecutor) -> None:
-    """Streams that were in one pass are in the next one together, though they come back one after the other."""
-    waiting, made = Line(), []
+class Counting:
+    """A stream of numbers: each pass adds the next one."""
 
-    def compute(items: list[int]) -> list[int]:
-        made.append(len(items))
+    def __init__(self, waiting: Line, most: int, ahead: int = 4) -> None:
+        self.ready: deque[int] = deque()
+        self.said = 0
+        self.together: list[int] = []
+        wanted: Callable[[], bool] = lambda: self.said < most and len(self.ready) < ahead  # noqa: E731
+        self.place = waiting.stream("s", self, lambda one: 1, self.add, wanted)
+
+    @staticmethod
+    def add(streams: list[Counting]) -> list[Counting]:
         time.sleep(0.003)
-        return items
+        for one in streams:
+            one.said += 1
+            one.ready.append(one.said)
+            one.together.append(len(streams))
+        return streams
 
-    def stream(number: int) -> None:
-        own: Callable[[], list[Any]] = lambda: waiting.run("s", [number], abs, compute, own)  # noqa: E731
+    def read(self) -> int:
+        while not self.ready:
+            self.place.wait()
+        number = self.ready.popleft()
+        self.place.go_on()
+        return number
+
+
+def test_streams_stay_together(pool: ThreadPoolExecutor) -> None:
+    """Though their readers come one after the other."""
+    waiting = Line()
+    with waiting.alone():
+        streams = [Counting(waiting, 30) for _ in range(4)]
+        for one in streams:
+            one.place.go_on()
+
+    def read(number: int) -> list[int]:
+        said = []
         for _ in range(30):
-            own()
             time.sleep(0.0005 * number)
-        waiting.left("s", own)
+            said.append(streams[number].read())
+        return said
 
-    for one in [pool.submit(stream, number) for number in range(4)]:
-        one.result(20)
-    assert sum(made) == 120
-    assert len(made) < 60, "without waiting they would go on in two groups or more"
-    assert not waiting._seen
+    assert [one.result(20) for one in [pool.submit(read, number) for number in range(4)]] == [list(range(1, 31))] * 4
+    assert waiting.passes - 1 < 45, "each on its own would need 120"
+    assert not waiting._jobs
+
+
+def test_a_stream_that_nobody_reads_waits() -> None:
+    waiting = Line()
+    stream = Counting(waiting, 30, ahead=4)
+    assert stream.read() == 1
+    time.sleep(0.1)
+    assert stream.said == 5, "one that was read and four ahead"
+    stream.place.leave()
+    stream.ready.clear()
+    stream.place.go_on()
+    time.sleep(0.02)
+    assert stream.said == 5, "it has left"
+
+
+def test_a_stream_is_told_what_went_wrong(pool: ThreadPoolExecutor) -> None:
+    waiting = Line()
+
+    def fail(items: list[int]) -> list[int]:
+        raise ValueError("minus one")
+
+    place = waiting.stream("s", 1, abs, fail, lambda: True)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="minus one"):
+            pool.submit(place.wait).result(10)
+    assert not waiting._jobs
+
+
+def test_streams_and_others_take_turns(pool: ThreadPoolExecutor) -> None:
+    """A stream that never ends, and texts: one pass of these after three of the stream."""
+    waiting = Line()
+    endless = Counting(waiting, 10**6, ahead=10**6)
+    endless.place.go_on()
+    for turn in range(5):
+        before = endless.said
+        assert waiting.run("k", [turn], abs, list) == [turn]
+        assert endless.said - before <= 5
+    endless.place.leave()
 
 
 def test_a_process_that_ends_while_a_pass_is_computed_ends_well() -> None:

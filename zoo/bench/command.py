@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from zoo.bench import aims, decode, encoder, limits, load, mixed, race, recurrent, serve
+from zoo.bench import aims, decode, encoder, layouts, limits, load, mixed, race, recurrent, serve
 from zoo.errors import BadParameter
 
-RACES: dict[str, Callable[[int, bool], tuple[list[race.Result], list[str]]]] = {
+Measure = Callable[[int, bool], tuple[list[race.Result], list[str]]]
+RACES: dict[str, Measure] = {
     "encoder": encoder.measure,
     "mixed": mixed.measure,
     "decode": decode.measure,
     "recurrent": recurrent.measure,
 }
-WHAT = (*RACES, "load", "serve", "all")
+ALONE: dict[str, Measure] = {"layouts": layouts.measure}  # not a part of `all`: no aim rests on it
+WHAT = (*RACES, *ALONE, "load", "serve", "all")
 SECONDS, SHORT = 20.0, 2.0  # of `serve`
 
 
@@ -25,6 +28,7 @@ def run(
     rounds: int,
     as_json: bool,
     csv: Path | None,
+    plot: Path | None,
     tiny: bool,
     seconds: float,
     visitors: int,
@@ -32,6 +36,8 @@ def run(
     """Measure, and say what came out as soon as it is there. Raises BadParameter."""
     if rounds < 1:
         raise BadParameter(f"--rounds is {rounds}; it must be at least 1.")
+    if plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise BadParameter("--plot needs matplotlib: pip install matplotlib")
     if not 0 < seconds <= 3600 or not 1 <= visitors <= 1000:
         raise BadParameter("--seconds is above 0 and at most 3600, --visitors from 1 to 1000.")
     if what == "load":
@@ -44,7 +50,7 @@ def run(
     results: list[race.Result] = []
     missing: set[str] = set()
     for name in RACES if what == "all" else [what]:
-        found, absent = RACES[name](rounds, tiny)
+        found, absent = (RACES | ALONE)[name](rounds, tiny)
         results += found
         missing |= set(absent)
         say("\n" + race.table(found))
@@ -59,6 +65,8 @@ def run(
     say("\n" + aims.table(aims.verdicts(results, loaded, served, own, most.memory)))
     if csv is not None:
         race.write(results, csv)
+    if plot is not None:
+        race.draw(results, plot)
     return 0
 
 

@@ -89,6 +89,35 @@ def write(results: Sequence[Result], path: Path) -> None:
                 out.writerow([result.work, name, len(seconds), *(f"{x:.4g}" for x in figures), f"{worst:.1e}"])
 
 
+def draw(results: Sequence[Result], path: Path) -> None:
+    """A panel for each piece of work with a bar for each runner, and a whisker over the middle half of its ratios."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    across = 3
+    down = -(-len(results) // across)
+    figure, panels = plt.subplots(down, across, figsize=(4.2 * across, 2.6 * down), layout="constrained", squeeze=False)
+    for panel in panels.flat[len(results) :]:
+        panel.remove()
+    for panel, result in zip(panels.flat, results, strict=False):
+        names = [name for name, seconds in result.seconds.items() if seconds]
+        ratios = [result.ratio(name) for name in names]
+        spreads = [result.spread(name) for name in names]
+        low = [max(0.0, ratio - spread[0]) for ratio, spread in zip(ratios, spreads, strict=True)]
+        high = [max(0.0, spread[1] - ratio) for ratio, spread in zip(ratios, spreads, strict=True)]
+        colours = ["tab:blue" if name.startswith("ours") else "lightgrey" for name in names]
+        panel.barh(names, ratios, xerr=[low, high], color=colours)
+        panel.axvline(1, color="grey", linestyle=":")
+        panel.invert_yaxis()
+        panel.set_title(result.work, fontsize=9)
+        panel.tick_params(labelsize=8)
+    figure.supxlabel("times as fast as the first; more is better", fontsize=9)
+    figure.savefig(path)
+    plt.close(figure)
+
+
 def _cell(result: Result, name: str) -> str:
     if name not in result.seconds:
         return "-"

@@ -29,6 +29,8 @@ from zoo.heads import PER_TEXT
 from zoo.opening import load
 from zoo.weights.hub import Progress
 
+AHEAD = 4  # tokens of a text that are computed before they are asked for
+
 
 class Engine:
     """Models in memory, and what they say about texts. Safe to call from many threads."""
@@ -201,7 +203,7 @@ class Engine:
     ) -> Iterator[Generated]:
         """Continue `document + suffix` token by token; a long document is cut at its end, never the suffix.
 
-        Yields after each token; closing the iterator stops the work before the next one.
+        Yields after each token, of which a few are computed ahead; closing the iterator stops the work.
         """
         timings = timings or Timings()
         model = self.model(name, timings)
@@ -244,15 +246,29 @@ class Engine:
             return
         begun = self._prompts.begin(network, prompt, len(prompt) + most)
         stream = Stream(model, head, prompt, most, sampling, begun, lookup=True)
-        line, kept, skip = (id(network), head, "stream"), list(known), len(known)
+
+        def advance(streams: list[Stream]) -> list[Stream]:
+            generation.advance(streams)
+            for one in streams:
+                if len(one.said) <= 1 or one.finished:
+                    self._prompts.keep(network, one.read, one.state)
+            return streams
+
+        place = LINE.stream(
+            (id(network), head, "stream"),
+            stream,
+            lambda one: len(one.next_rows()),
+            advance,
+            lambda: not stream.finished and len(stream.ready) < AHEAD,
+        )
+        kept, skip = list(known), len(known)
         try:
             while stream.ready or not stream.finished:
                 if not stream.ready:
-                    LINE.run(line, [stream], lambda one: len(one.next_rows()), _advance, stream)
-                    if len(stream.said) <= 1:
-                        self._prompts.keep(network, stream.read, stream.state)
+                    place.wait()
                     continue
                 step = stream.ready.popleft()
+                place.go_on()
                 if skip:  # given from memory already; whoever asked wants more this time
                     skip -= 1
                     continue
@@ -260,9 +276,8 @@ class Engine:
                 kept.append(step)
                 yield step
         finally:
-            LINE.left(line, stream)
+            place.leave()
             self._cache.put(network, key, kept)
-            self._prompts.keep(network, stream.read, stream.state)
 
     def _run(self, model: Model, head: str, encodings: Sequence[Encoding], timings: Timings) -> list[Tensor]:
         """Scores of every encoding, in the order given: [K] from a classifier, [T, K] from heads on tokens.
@@ -295,11 +310,6 @@ class Engine:
         timings.computed += len(missing)
         timings.remembered += len(keys) - len(missing)
         return [known[key] for key in keys]
-
-
-def _advance(streams: list[Stream]) -> list[None]:
-    generation.advance(streams)
-    return [None] * len(streams)
 
 
 def _span_window(encoding: Encoding, scores: Tensor, head: HeadSpec) -> SpanWindow:

@@ -3,7 +3,9 @@
 torch uses all cores for a pass, so two at once only slow each other. Whoever comes while one is computed waits, and
 when it is over the pass of the one who waited longest takes along the others of the same model and head: no request
 waits for company when nothing else is computed, and none is overtaken for ever, since who is not done goes to the back.
-A stream needs a pass for every token, so a few of theirs, which are short, go before each pass of the others.
+
+A stream needs a pass for every token, so a few of theirs, which are short, go before each pass of the others. It stays
+in the line by itself, a few tokens ahead of its reader, so that no pass waits for readers to wake.
 
 All passes are computed by one thread. Each thread of its own would bring its own helpers (OpenMP), which go on spinning
 after their work, and its own arena of memory.
@@ -23,11 +25,9 @@ from typing import Any
 from zoo.processor import give_memory_back
 
 STEP_TOKENS = 4096  # tokens computed at once
-PATIENCE = 0.003  # seconds that a pass for streams waits for those that were in the last one
 STREAMS = 3  # passes of streams before each of the others: with none, 20 tokens took 8 s among 32 visitors
 TRIM = 1000  # passes after which what the C library keeps for itself is given back
 CLOSING = 60  # seconds that a process waits at its end for the pass under way
-RECENT = 0.05  # seconds after which a stream that does not come back is not waited for
 
 
 @dataclass(eq=False)
@@ -38,11 +38,49 @@ class _Job:
     compute: Callable[[list[Any]], Sequence[Any]]
     items: deque[tuple[int, int, Any]]  # (tokens, place, item)
     results: list[Any]
-    came: float
-    stream: object = None
+    came: float = field(default_factory=time.monotonic)
+    begun: bool = False
+    left: int = field(init=False)
     error: BaseException | None = None
-    left: int = 0
     done: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.left = len(self.items)
+
+
+@dataclass(eq=False)
+class _Going(_Job):
+    """A stream: one item that is computed again and again. `done` is set after each pass."""
+
+    tokens: Callable[[Any], int] = len
+    wanted: Callable[[], bool] = bool
+    item: Any = None
+    standing: bool = False  # in the line, or in the pass under way
+    over: bool = False
+
+
+class Place:
+    """Where a stream stands in the line."""
+
+    def __init__(self, line: Line, job: _Going) -> None:
+        self._line, self._job = line, job
+
+    def go_on(self) -> None:
+        """Take part in the next passes, until nothing is wanted."""
+        self._line._stand(self._job)
+
+    def wait(self) -> None:
+        """Until a pass of it is over, perhaps one before this call. Raises what `compute` raises."""
+        self.go_on()
+        if self._job.error is None:
+            self._job.done.wait()
+            self._job.done.clear()
+        if self._job.error is not None:
+            raise self._job.error
+
+    def leave(self) -> None:
+        """Take part in no other pass; the one under way ends."""
+        self._line._leave(self._job)
 
 
 class Line:
@@ -53,7 +91,6 @@ class Line:
         self._jobs: deque[_Job] = deque()
         self._thread: threading.Thread | None = None
         self._streamed = 0  # passes of streams since one of the others
-        self._seen: dict[Hashable, dict[int, float]] = {}  # key -> streams, and when each was last in a pass
         self._closing = False
         self.passes = 0
         self.longest_wait = 0.0  # seconds until the first pass of a caller
@@ -64,19 +101,31 @@ class Line:
         items: Sequence[Any],
         tokens: Callable[[Any], int],
         compute: Callable[[list[Any]], Sequence[Any]],
-        stream: object = None,
     ) -> list[Any]:
         """The result of every item, in the order given. Items of one `key` may be computed together, by the `compute`
-        of any of their callers. `stream` is who will soon be back with the next item. Raises what `compute` raises."""
+        of any of their callers. Raises what `compute` raises."""
         if not items:
             return []
         ordered = sorted(((tokens(item), place, item) for place, item in enumerate(items)), key=lambda one: one[:2])
-        job = _Job(key, compute, deque(ordered), [None] * len(items), time.monotonic(), stream, left=len(items))
-        self._put(job)
+        job = _Job(key, compute, deque(ordered), [None] * len(items))
+        with self._change:
+            self._put(job)
         job.done.wait()
         if job.error is not None:
             raise job.error
         return job.results
+
+    def stream(
+        self,
+        key: Hashable,
+        item: Any,
+        tokens: Callable[[Any], int],
+        compute: Callable[[list[Any]], Sequence[Any]],
+        wanted: Callable[[], bool],
+    ) -> Place:
+        """A place for an item that each pass changes: it takes part in one after the other as long as `wanted()` is
+        true, which is asked after each. What `compute` gives back is not kept."""
+        return Place(self, _Going(key, compute, deque(), [None], tokens=tokens, wanted=wanted, item=item))
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -88,20 +137,13 @@ class Line:
             over.wait()
             return items
 
-        self._put(_Job(object(), hold, deque([(0, 0, None)]), [None], time.monotonic(), left=1))
+        with self._change:
+            self._put(_Job(object(), hold, deque([(0, 0, None)]), [None]))
         try:
             entered.wait()
             yield
         finally:
             over.set()  # also where the wait was interrupted, or nobody would be computed for again
-
-    def left(self, key: Hashable, stream: object) -> None:
-        """A stream will not come back."""
-        with self._change:
-            others = self._seen.get(key, {})
-            others.pop(id(stream), None)
-            if not others:
-                self._seen.pop(key, None)
 
     def close(self) -> None:
         """Let the pass under way end, and begin no other: a process that ends while torch computes is aborted."""
@@ -112,14 +154,28 @@ class Line:
             self._thread.join(CLOSING)
 
     def _put(self, job: _Job) -> None:
+        """At the back. The lock is held."""
+        if self._closing:
+            raise RuntimeError("The process is ending; nothing is computed any more.")
+        self._jobs.append(job)
+        if self._thread is None or not self._thread.is_alive():  # also after a fork
+            self._thread = threading.Thread(target=self._work, name="zoo-forward", daemon=True)
+            self._thread.start()
+        self._change.notify_all()
+
+    def _stand(self, job: _Going) -> None:
         with self._change:
-            if self._closing:
-                raise RuntimeError("The process is ending; nothing is computed any more.")
-            self._jobs.append(job)
-            if self._thread is None or not self._thread.is_alive():  # also after a fork
-                self._thread = threading.Thread(target=self._work, name="zoo-forward", daemon=True)
-                self._thread.start()
-            self._change.notify_all()
+            if job.standing or job.over or job.error is not None or not job.wanted():
+                return
+            job.items.append((job.tokens(job.item), 0, job.item))
+            self._put(job)
+            job.standing = True
+
+    def _leave(self, job: _Going) -> None:
+        with self._change:
+            job.over = True
+            if job in self._jobs:
+                self._jobs.remove(job)
 
     def _work(self) -> None:
         while True:
@@ -129,7 +185,6 @@ class Line:
                 if self._closing:
                     return
                 self._turn()
-                self._await_streams(self._jobs[0])
                 parts = self._next()
             self._pass(parts)
             del parts  # or what was computed stays in memory until the next pass
@@ -139,21 +194,10 @@ class Line:
     def _turn(self) -> None:
         """Bring the one whose turn it is to the front."""
         streams = self._streamed < STREAMS
-        wanted = next((job for job in self._jobs if (job.stream is not None) == streams), self._jobs[0])
-        self._streamed = self._streamed + 1 if wanted.stream is not None else 0
+        wanted = next((job for job in self._jobs if isinstance(job, _Going) == streams), self._jobs[0])
+        self._streamed = self._streamed + 1 if isinstance(wanted, _Going) else 0
         self._jobs.remove(wanted)
         self._jobs.appendleft(wanted)
-
-    def _await_streams(self, first: _Job) -> None:
-        """Give those who were in the last pass a moment to come back."""
-        if first.stream is None:
-            return
-        until = time.monotonic() + PATIENCE
-        while (now := time.monotonic()) < until:
-            recent = {one for one, at in self._seen.get(first.key, {}).items() if now - at < RECENT}
-            if recent <= {id(job.stream) for job in self._jobs if job.key == first.key}:
-                return
-            self._change.wait(until - now)
 
     def _next(self) -> list[tuple[_Job, list[tuple[int, Any]]]]:
         """What is computed next: for each job some places and items. The first job in the line, and its like."""
@@ -178,14 +222,15 @@ class Line:
         began = time.monotonic()
         self.passes += 1
         for job, _ in parts:
-            if job.left == len(job.results):
+            if not job.begun:
+                job.begun = True
                 self.longest_wait = max(self.longest_wait, began - job.came)
         try:
             items = [item for _, taken in parts for _, item in taken]
             results = parts[0][0].compute(items)
             assert len(results) == len(items), "a result for each item"
         except BaseException as error:  # noqa: BLE001 (it belongs to whoever asked)
-            if len(parts) > 1 and parts[0][0].stream is None:  # whose fault it is shows when each is computed alone
+            if len(parts) > 1 and not isinstance(parts[0][0], _Going):  # whose fault it is shows when each is alone
                 for part in parts:
                     self._pass([part])
                 return
@@ -193,16 +238,24 @@ class Line:
                 self._fail(job, error)
             return
         given = iter(results)
-        now = time.monotonic()
         for job, taken in parts:
+            if isinstance(job, _Going):
+                next(given)
+                self._again(job)
+                continue
             for place, _ in taken:
                 job.results[place] = next(given)
             job.left -= len(taken)
-            if job.stream is not None:
-                with self._change:
-                    self._seen.setdefault(job.key, {})[id(job.stream)] = now
             if not job.left:
                 job.done.set()
+
+    def _again(self, job: _Going) -> None:
+        """A stream after its pass: to the back, if more of it is wanted."""
+        with self._change:
+            job.standing = False
+        job.done.set()
+        if not self._closing:
+            self._stand(job)
 
     def _fail(self, job: _Job, error: BaseException) -> None:
         with self._change:
