@@ -133,6 +133,9 @@ def test_a_verdict_is_on_the_ratio_of_two_runners() -> None:
         "CTranslate2": ("1.91", True),
         "CTranslate2 int8": ("not measured", None),
     }
+    padded = {f"{name}, sorted": [time] for name, time in (("transformers sdpa", 3.0), ("OpenVINO", 2.0))}
+    (row, *_) = aims.verdicts([race.Result("BERT-base, 256 texts", "", padded | {"ours exact": [1.0]}, {})])
+    assert (row.peer, row.found, row.reached) == ("OpenVINO, sorted", "2.00", True), "of several peers the fastest"
     assert "| no |" in aims.table([aims.Verdict("w", "p", "2 times", "1.5", False)])
 
 

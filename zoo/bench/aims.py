@@ -13,15 +13,17 @@ from zoo.bench.serve import Served
 
 @dataclass(frozen=True)
 class Aim:
-    """`ours` is to be `times` as fast as `peer` on the work whose title begins with `work`."""
+    """`ours` is to be `times` as fast as `peer`, of several the fastest, on the work whose title begins with `work`."""
 
     work: str
     ours: str
-    peer: str
+    peer: str | tuple[str, ...]
     times: float
 
 
-PADDED = "transformers{}, sorted"
+FULL = ("transformers sdpa, sorted", "OpenVINO, sorted", "ONNX Runtime, sorted")
+HALF = ("transformers bf16, sorted", "OpenVINO bf16, sorted")
+INT8 = ("OpenVINO int8, sorted", "ONNX Runtime int8, sorted")
 AIMS = (
     Aim("BERT-base, 1 x 32 ", "ours exact", "transformers sdpa", 2.0),
     Aim("BERT-base, 1 x 128 ", "ours exact", "transformers sdpa", 1.7),
@@ -30,8 +32,9 @@ AIMS = (
     *(Aim(f"BERT-base, 1 x {n} ", "ours fast", "transformers bf16", 1.4) for n in (32, 128, 384)),
     *(Aim(f"BERT-base, 1 x {n} ", "ours small", "ONNX Runtime int8", 1.0) for n in (32, 128, 384)),
     *(Aim(f"BERT-base, 1 x {n} ", "ours small", "OpenVINO int8", 0.85) for n in (32, 128, 384)),
-    Aim("BERT-base, 256 texts", "ours exact", PADDED.format(""), 1.5),
-    Aim("BERT-base, 256 texts", "ours fast", PADDED.format(" bf16"), 1.5),
+    Aim("BERT-base, 256 texts", "ours exact", FULL, 1.5),
+    Aim("BERT-base, 256 texts", "ours fast", HALF, 1.5),
+    Aim("BERT-base, 256 texts", "ours small", INT8, 1.5),
     Aim("GPT-2 124M, 1 x ", "ours exact", "transformers", 2.6),
     Aim("GPT-2 124M, 1 x ", "ours exact", "CTranslate2", 1.5),
     Aim("GPT-2 124M, 1 x ", "ours small", "CTranslate2 int8", 1.5),
@@ -70,11 +73,14 @@ def verdicts(
             if not result.work.startswith(aim.work):
                 continue
             work, wanted = f"{result.work}, {aim.ours.removeprefix('ours ')}", f"{aim.times:g} times as fast"
-            if aim.peer not in result.seconds or aim.ours not in result.seconds:
-                made.append(Verdict(work, aim.peer, wanted, "not measured", None))
+            peers = (aim.peer,) if isinstance(aim.peer, str) else aim.peer
+            there = [peer for peer in peers if peer in result.seconds]
+            if not there or aim.ours not in result.seconds:
+                made.append(Verdict(work, peers[0], wanted, "not measured", None))
                 continue
-            found = result.against(aim.ours, aim.peer)
-            made.append(Verdict(work, aim.peer, wanted, f"{found:.2f}", found >= aim.times * NOISE))
+            peer = min(there, key=result.median)
+            found = result.against(aim.ours, peer)
+            made.append(Verdict(work, peer, wanted, f"{found:.2f}", found >= aim.times * NOISE))
     if own is not None:
         share, work = own.share(memory), f"TL;DR of {own.model}, first token after {1000 * own.first:.0f} ms"
         peer = f"{memory:.0f} GB of weights read a second"

@@ -50,11 +50,12 @@ def run(
     results: list[race.Result] = []
     missing: set[str] = set()
     for name in RACES if what == "all" else [what]:
-        found, absent = (RACES | ALONE)[name](rounds, tiny)
-        results += found
+        made, absent = (RACES | ALONE)[name](rounds, tiny)
+        results += made
         missing |= set(absent)
-        say("\n" + race.table(found))
-    say("\n".join(f"Not installed: {name}." for name in sorted(missing)))
+        say("\n" + race.table(made))
+    for name in sorted(missing):
+        say(f"Not installed: {name}.")
     served, loaded, own = None, [], None
     if what == "all":
         served = serve.measure(visitors, SHORT if tiny else seconds)
@@ -62,7 +63,8 @@ def run(
         own = decode.own(texts=1 if tiny else 9)
         if not tiny:
             loaded = [load.measure("bert-base", rounds)]
-    say("\n" + aims.table(aims.verdicts(results, loaded, served, own, most.memory)))
+    if found := aims.verdicts(results, loaded, served, own, most.memory):
+        say("\n" + aims.table(found))
     if csv is not None:
         race.write(results, csv)
     if plot is not None:

@@ -28,7 +28,9 @@ def measure(rounds: int = 7, tiny: bool = False) -> tuple[list[race.Result], lis
             ids = torch.arange(5, 5 + tokens).repeat(texts, 1) % 90
             one = Encoding(tuple(ids[0].tolist()), (0,) * tokens, ((0, 0),) * tokens, (0,) * tokens)
             batch = Batch.of([one] * texts)
-            runners: dict[str, Callable[[], torch.Tensor]] = {name: partial(run, ids) for name, run in others.items()}
+            runners: dict[str, Callable[[], torch.Tensor]] = {
+                name: partial(run, ids, None) for name, run in others.items()
+            }
             runners |= {name: partial(_rows, model, batch) for name, model in ours.items()}
             with torch.inference_mode():
                 said = {kind: run().float().reshape(texts * tokens, -1) for kind, run in runners.items()}

@@ -43,8 +43,10 @@ class Result:
         return ratios[quarter], ratios[-1 - quarter]
 
 
-def race(runners: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds by runner, one for each round; a first round is not counted.
+def race(
+    runners: Mapping[str, Callable[[], object]], rounds: int, first_counts: bool = False
+) -> dict[str, list[float]]:
+    """Seconds by runner, one for each round; a round before them is not counted, unless `first_counts`.
 
     Before each call that counts there is a pause, and a call that does not count: threads of the runner before go on
     spinning for a while after their work (of ONNX Runtime that took half of the next one's speed), and its weights have
@@ -52,8 +54,8 @@ def race(runners: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, 
     one before left behind is a small part.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runners}
-    known: dict[str, float] = {}
-    for turn in range(rounds + 1):
+    known: dict[str, float] = dict.fromkeys(runners, LONG) if first_counts else {}
+    for turn in range(1 if first_counts else 0, rounds + 1):
         for name, run in runners.items():
             time.sleep(PAUSE)
             if known.get(name, 0.0) < LONG:
