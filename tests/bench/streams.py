@@ -1,7 +1,8 @@
-"""Does company change what is said? Real texts through the engine, many at once with lookup and kept prompts, beside
+r"""Does company change what is said? Real texts through the engine, many at once with lookup and kept prompts, beside
 the plain loop, token for token.
 
-    python tests/bench/streams.py --texts HELDOUT/wikipedia_leads.jsonl --model gpt-mini --rows 2000
+    python tests/bench/streams.py --model gpt-mini --rows 2000 --texts HELDOUT/wikipedia_leads.jsonl \
+        HELDOUT/scitldr_test.jsonl DATA/qa/squad_v1.1_dev.json.gz
 
 Every text is asked twice: with its prompt, and with another end, for which the beginning is known.
 """
@@ -31,12 +32,13 @@ def main() -> int:
     from zoo.rows import read_rows
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=Path, required=True, help=".jsonl of {document}")
+    parser.add_argument("--texts", type=Path, nargs="+", required=True, help="rows with a document or a context")
     parser.add_argument("--model", default="gpt-mini")
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--visitors", type=int, default=8)
     options = parser.parse_args()
-    texts = [str(row["document"])[:2000] for row in islice(read_rows(options.texts), options.rows)]
+    rows = (row for path in options.texts for row in read_rows(path))
+    texts = list(islice(dict.fromkeys(str(row.get("document") or row["context"])[:2000] for row in rows), options.rows))
     sampling = Sampling(no_repeat=3)
     engine, plain = Engine(remember=len(ENDS)), load(options.model)
 
