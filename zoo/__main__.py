@@ -74,10 +74,11 @@ def parser() -> argparse.ArgumentParser:
     heldout.add_argument("--out", type=Path, required=True, help="the folder for the files")
     bench = commands.add_parser("bench", help="measure this zoo beside other libraries, and beside the least possible")
     bench.add_argument(
-        "what", choices=("encoder", "mixed", "decode", "recurrent", "layouts", "load", "serve", "all"),
+        "what", choices=("encoder", "mixed", "decode", "recurrent", "layouts", "load", "serve", "page", "all"),
         help="ours beside every peer that is installed (tests/bench/requirements.txt): BERT-base on one text, on texts "
         "of mixed length, GPT-2 going on, LSTMs and XLNet; one linear map in every layout; from the start of a process "
-        "to the weights in memory; many visitors of one engine; or all but the layouts, with a verdict on each aim",
+        "to the weights in memory; many visitors of one engine; the page in a browser; or all but the layouts, with a "
+        "verdict on each aim",
     )  # fmt: skip
     bench.add_argument("--model", default="all", help="of load: bert-base, gpt2, xlnet-base or all")
     bench.add_argument("--rounds", type=int, default=5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zoo.bench.decode import Own
@@ -65,8 +65,10 @@ def verdicts(
     served: Served | None = None,
     own: Own | None = None,
     memory: float = 0.0,
+    page: Mapping[str, float] | None = None,
 ) -> list[Verdict]:
-    """Of every aim of which there is a result; `memory` is what can be read at most, 10^9 bytes a second."""
+    """Of every aim of which there is a result; `memory` is what can be read at most, 10^9 bytes a second, `page` how
+    many times as long as a bare Gradio page ours takes."""
     made = []
     for result in results:
         for aim in AIMS:
@@ -88,9 +90,15 @@ def verdicts(
             Verdict(work, peer, "60 % of it", f"{share:.0%}, {1 / own.seconds:.0f} tokens a second", share >= 0.6)
         )
     for one in loaded:
+        if (ahead := one.ahead()) is not None:
+            peer = "transformers from_pretrained"
+            made.append(Verdict(f"{one.model}, first answer of a new process", peer, "2.5 times as soon",
+                                f"{ahead:.2f}", ahead >= 2.5 * NOISE))  # fmt: skip
         found = one.ratios("read").seconds
         made.append(Verdict(f"load {one.model}", "import torch and map the file", "1.15 times as long", f"{found:.2f}",
                             found <= 1.15))  # fmt: skip
+    for name, found in (page or {}).items():
+        made.append(Verdict(f"page: {name}", "a bare Gradio page", "1.3 times as long", f"{found:.2f}", found <= 1.3))
     if served is not None:
         more, late = served.together / served.alone, served.late / served.median
         crowd = f"{served.visitors} visitors, mixed tasks"

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from zoo.bench import aims, decode, encoder, layouts, limits, load, mixed, race, recurrent, serve
+from zoo.bench import aims, decode, encoder, layouts, limits, load, mixed, page, race, recurrent, serve
 from zoo.errors import BadParameter
 
 Measure = Callable[[int, bool], tuple[list[race.Result], list[str]]]
@@ -17,7 +17,7 @@ RACES: dict[str, Measure] = {
     "recurrent": recurrent.measure,
 }
 ALONE: dict[str, Measure] = {"layouts": layouts.measure}  # not a part of `all`: no aim rests on it
-WHAT = (*RACES, *ALONE, "load", "serve", "all")
+WHAT = (*RACES, *ALONE, "load", "serve", "page", "all")
 SECONDS, SHORT = 20.0, 2.0  # of `serve`
 
 
@@ -45,6 +45,10 @@ def run(
     if what == "serve":
         say(serve.table(serve.measure(visitors, SHORT if tiny else seconds, say)))
         return 0
+    if what == "page":
+        waits, absent = page.measure(rounds)
+        say(page.table(waits) if waits else f"Not measured, since this is missing: {', '.join(absent)}.")
+        return 0
     most = limits.measure(tiny)
     say(str(most))
     results: list[race.Result] = []
@@ -54,16 +58,20 @@ def run(
         results += made
         missing |= set(absent)
         say("\n" + race.table(made))
-    for name in sorted(missing):
-        say(f"Not installed: {name}.")
-    served, loaded, own = None, [], None
+    served, loaded, own, waits = None, [], None, {}
     if what == "all":
         served = serve.measure(visitors, SHORT if tiny else seconds)
         say("\n" + serve.table(served))
         own = decode.own(texts=1 if tiny else 9)
         if not tiny:
             loaded = [load.measure("bert-base", rounds)]
-    if found := aims.verdicts(results, loaded, served, own, most.memory):
+            say("\n" + load.table(loaded[0]))
+            waits, absent = page.measure(rounds)
+            missing |= set(absent)
+            say("\n" + page.table(waits))
+    for name in sorted(missing):
+        say(f"Not installed: {name}.")
+    if found := aims.verdicts(results, loaded, served, own, most.memory, page.ratios(waits)):
         say("\n" + aims.table(found))
     if csv is not None:
         race.write(results, csv)

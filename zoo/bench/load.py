@@ -9,7 +9,8 @@ Both sides are new processes, run in turn, and read the same model.safetensors o
 Each is measured twice. "read": both touch every page of every tensor before the clock stops, since a mapped file costs
 nothing until it is read. "mapped": nothing is touched but what loading itself has to read, which is nothing for the
 floor and queries, keys and values for BERT, since they become one; the rest is paid at the first forward pass.
-"first answer" is ours until one text of 32 tokens has gone through the body.
+"first answer" is ours, and `from_pretrained` of transformers where it is installed, until one text of 32 tokens has
+gone through the body.
 
 Seconds are from starting the process to its word that it is ready. Memory is the most that was resident until then
 (VmHWM): all of the process, with libraries and with those pages of mapped files that it has touched, which the system
@@ -33,6 +34,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from zoo.bench.fullsize import MODELS
+from zoo.bench.peers import installed
 from zoo.catalog import FAMILIES
 from zoo.errors import BadParameter
 
@@ -70,13 +72,23 @@ except OSError:  # no Linux
 print(json.dumps([time.process_time(), peak / 1024]), flush=True)
 os._exit(0)
 """
+PEER = """
+import torch, transformers
+model = transformers.AutoModel.from_pretrained(folder).eval()
+tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+with torch.inference_mode():
+    model(torch.arange(10, 42)[None]).last_hidden_state.sum().item()
+"""
+FIRST, THEIRS = "ours, first answer", "transformers, first answer"
 PROGRAMS = {
     "floor, read": FLOOR + TOUCH,
     "ours, read": OURS + TOUCH,
     "floor, mapped": FLOOR,
     "ours, mapped": OURS,
-    "ours, first answer": OURS + ANSWER,
+    FIRST: OURS + ANSWER,
 }
+if installed("transformers"):
+    PROGRAMS[THEIRS] = PEER
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,13 @@ class Result:
     def medians(self) -> dict[str, Run]:
         """Of each program."""
         return {name: _median(runs) for name, runs in self.runs.items()}
+
+    def ahead(self) -> float | None:
+        """How many times sooner ours answers than transformers, None where that is not installed."""
+        if THEIRS not in self.runs:
+            return None
+        rounds = zip(self.runs[THEIRS], self.runs[FIRST], strict=True)
+        return statistics.median(their.seconds / own.seconds for their, own in rounds)
 
     def ratios(self, kind: str) -> Run:
         """What ours takes in units of the floor; `kind` is "read" or "mapped".
@@ -127,7 +146,7 @@ def measure(model: str, rounds: int = 5) -> Result:
         raise BadParameter(f"--rounds is {rounds}; it must be at least 1.")
     with tempfile.TemporaryDirectory() as folder:
         MODELS[model].write(Path(folder))
-        for name in ("floor, read", "ours, read"):  # not counted
+        for name in {"floor, read", "ours, read", THEIRS} & PROGRAMS.keys():  # not counted
             _run(PROGRAMS[name], folder)
         runs: dict[str, list[Run]] = {name: [] for name in PROGRAMS}
         for _ in range(rounds):
@@ -146,6 +165,8 @@ def table(result: Result) -> str:
         r = result.ratios(kind)
         promise = f"  (promised: {LIMIT})" if kind == "read" else ""
         lines.append(f"  ratio, {kind:13} {r.seconds:6.2f}    {r.processor:6.2f}{'':16}{r.mebibytes:6.2f}{promise}")
+    if (ahead := result.ahead()) is not None:
+        lines.append(f"  answers {ahead:.2f} times as soon as transformers")
     return "\n".join(lines)
 
 
