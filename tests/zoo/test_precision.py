@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from zoo import Engine, errors, load
+from zoo.catalog import EMBEDDED
 from zoo.engine import precision
 from zoo.generation import Sampling
 from zoo.layers.activations import gelu_erf
@@ -102,6 +104,23 @@ def test_small_takes_less_memory(name: str) -> None:
     assert small.parameters == plain.parameters
     if name == "bert-mini":  # of the others most is the embedding, of which a copy is laid out
         assert small.bytes < 0.75 * plain.bytes
+
+
+@needs_packing
+@pytest.mark.skipif("small" not in precision.supported(), reason="no int8 here")
+@pytest.mark.parametrize("name", ["bert-mini", "gpt-mini", "elmo-mini", "xlnet-mini"])
+def test_int8_of_a_file_is_computed_with_as_it_is(name: str) -> None:
+    """Rows of a file in int8 are made float32 and rounded again, which gives the same numbers."""
+    folder = EMBEDDED / name
+    stored = {key: rows for path in folder.glob("*.safetensors") for key, rows in load_file(path).items()}
+    checked = 0
+    for path, module in precision.prepared(load(name), "small").network.named_modules():
+        rows = stored.get(f"{path}.weight")
+        if isinstance(module, Int8Linear) and rows is not None and rows.dtype == torch.int8:
+            weight, _ = torch.ops.quantized.linear_unpack(module.packed)
+            assert torch.equal(weight.int_repr(), rows), path
+            checked += 1
+    assert checked > 5
 
 
 @needs_packing
