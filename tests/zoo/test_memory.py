@@ -61,7 +61,7 @@ from zoo.engine.precision import kind_of
 from zoo.layers.packed import laid_out
 from zoo.processor import give_memory_back
 
-made = laid_out(torch.randn(1536, 384), None, kind_of(sys.argv[1], one_by_one=False))
+made = laid_out(torch.randn(1536, 384), None, kind_of(sys.argv[1]))
 with torch.inference_mode():
     for rows in range(100, 130):
         made(torch.randn(rows, 384))

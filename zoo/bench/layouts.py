@@ -56,7 +56,9 @@ def _kinds() -> dict[str, Kind]:
     kinds = {"float32": Kind(torch.float32)}
     if computes_bf16(torch.device("cpu")):
         kinds["bf16"] = Kind(torch.bfloat16)
-    return kinds | {f"int8, {engine}": Kind(torch.qint8, engine=engine) for engine in sorted(packed.int8_engines())}
+    if packed.multiplies_int8():
+        kinds["int8"] = Kind(torch.int8)
+    return kinds
 
 
 def _all(maps: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Callable[[], None]:

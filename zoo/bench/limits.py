@@ -38,7 +38,7 @@ def measure(tiny: bool = False) -> Limits:
     products = {}
     with torch.inference_mode():
         for kind in precision.supported():
-            made = laid_out(weight, None, kind_of(kind, one_by_one=False), stays=True)
+            made = laid_out(weight, None, kind_of(kind), stays=True)
             given = x.bfloat16() if kind == "fast" else x
             products[kind] = 2 * rows * wide * wide / _best(lambda made=made, given=given: made(given)) / 1e9
         numbers = torch.ones((1 if tiny else MEGABYTES) * 2**18)

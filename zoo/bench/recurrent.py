@@ -70,7 +70,7 @@ def _elmo(sizes: dict[str, int], tokens: int, rounds: int) -> race.Result:
         config = ElmoConfig(262, 50, 4, ((1, width),), "relu", cells, width, use_skip_connections=True, n_layers=layers)
         ours = _drawn(Elmo(config))
         ours.words = _Given(x)
-        pack(ours, kind_of(kind, one_by_one=True))
+        pack(ours, kind_of(kind))
         runners[f"ours {kind}"] = partial(ours, batch)
     return _race(f"biLSTM of ELMo ({cells} cells, projected to {width}), {tokens} tokens", runners, rounds)
 
@@ -90,7 +90,7 @@ def _awd(sizes: dict[str, int], tokens: int, rounds: int) -> race.Result:
     runners: dict[str, Callable[[], object]] = {"torch nn.LSTM": through}
     for kind in precision.supported():
         ours = _drawn(AwdLstm(_awd_config(sizes)))
-        pack(ours, kind_of(kind, one_by_one=True))
+        pack(ours, kind_of(kind))
         runners[f"ours {kind}"] = partial(ours, batch)
     return _race(f"AWD-LSTM ({width}, {inner}, {inner}, {width}), {tokens} tokens", runners, rounds)
 

@@ -4,7 +4,7 @@
 - `fast`: the weights of the body's linear maps in bf16, and their products, too, where the processor has instructions
   for it; all that is added up (embeddings, norms, the sum of the layers, heads) stays in float32.
 - `small`: these weights in int8, a scale for each row, and what they are multiplied with rounded to int8 for each
-  product; a quarter of the memory. LSTM layers of torch's own stay as in `fast`.
+  product, a scale for each row, too; a quarter of the memory. LSTM layers of torch's own stay as in `fast`.
 
 Scores over a vocabulary are computed in the same way as the body, from a copy of the embedding laid out for it.
 docs/speed.md says what each gains, and what it costs.
@@ -30,7 +30,7 @@ def supported() -> tuple[str, ...]:
     """What this processor computes faster than `exact`, and `exact`."""
     if not packed.available():
         return (DEFAULT,)
-    able = {"exact": True, "fast": computes_bf16(torch.device("cpu")), "small": len(packed.int8_engines()) == 2}
+    able = {"exact": True, "fast": computes_bf16(torch.device("cpu")), "small": packed.multiplies_int8()}
     return tuple(name for name in NAMES if able[name])
 
 
@@ -46,7 +46,7 @@ def checked(precision: str) -> str:
 def prepared(model: Model, precision: str = DEFAULT) -> Model:
     """The model, its body's linear maps laid out for this processor in that precision; the model itself is changed."""
     if packed.available() and next(model.network.parameters()).device.type == "cpu":
-        kind = kind_of(precision, one_by_one=model.family.new_state is not None)
+        kind = kind_of(precision)
         for head in model.network.heads.values():
             if isinstance(head, ScoresWords):
                 words: Tensor = head.embedding.weight
@@ -56,11 +56,11 @@ def prepared(model: Model, precision: str = DEFAULT) -> Model:
     return model
 
 
-def kind_of(precision: str, one_by_one: bool) -> Kind:
-    """The layout of a precision; `one_by_one` for a model that goes on token by token, a row or a few at once."""
+def kind_of(precision: str) -> Kind:
+    """The layout of a precision."""
     if precision == "exact":
         return Kind(torch.float32)
     half = torch.bfloat16 if computes_bf16(torch.device("cpu")) else torch.float32
     if precision == "fast":
         return Kind(torch.bfloat16, torch.bfloat16)
-    return Kind(torch.qint8, half, "x86" if one_by_one else "onednn")
+    return Kind(torch.int8, half)

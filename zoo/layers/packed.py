@@ -14,9 +14,7 @@ linear maps stay as they are.
 from __future__ import annotations
 
 import math
-import threading
 import time
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
@@ -49,7 +47,11 @@ class Kind(NamedTuple):
 
     weights: torch.dtype
     goes_on: torch.dtype = torch.float32
-    engine: str = ""  # of int8: fbgemm's layout ("x86") is the fastest for few rows, oneDNN's ("onednn") for many
+
+    @property
+    def int8(self) -> bool:
+        """Whether it is the one of Int8Linear."""
+        return self.weights == torch.int8
 
 
 class PackedLinear(nn.Module):
@@ -83,44 +85,58 @@ class PackedLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """`after(x W' + b)` with W rounded to 255 steps a row, and x to 255 steps between its extremes, in each call.
+    """`after(x W' + b)`, with each row of W rounded to 255 steps, and in each call each row of x, too.
 
-    The scale of a row is its largest number / 127 (symmetric); that of x is found anew each time. Sums are exact, in
-    32 bits. Where derivatives are asked for, the product is computed in float32 with the rounded weights.
+    The steps of a row are as large as its largest number asks for (symmetric), so that what comes out of a row does not
+    depend on those beside it; with one step size for all rows of x, as in torch's own dynamic quantization, answers of
+    bert-mini were four times as far from `exact`. Sums are exact, in 32 bits. Where derivatives are asked for, the
+    product is computed in float32 with the rounded weights.
     """
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None, kind: Kind, after: Activation | None = None, stays: bool = False
+        self, weight: Tensor, bias: Tensor | None, goes_on: torch.dtype | None = None, after: Activation | None = None
     ) -> None:
+        """`goes_on` is the type of the result, that of x by default."""
         super().__init__()
         self.after = after
-        self.goes_on = kind.goes_on if stays else None
+        self.goes_on = goes_on
         full = weight.detach().float()
-        scales = full.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / 127
-        zeros = torch.zeros(len(full), dtype=torch.long)
-        with _ENGINE, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch.ao, not used here, is deprecated
-            before, torch.backends.quantized.engine = torch.backends.quantized.engine, kind.engine
-            rounded = torch.quantize_per_channel(full, scales, zeros, 0, torch.qint8)
-            self.packed = torch.ops.quantized.linear_prepack(rounded, None if bias is None else bias.detach().float())
-            torch.backends.quantized.engine = before
+        scales = full.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / STEPS
+        rounded = (full / scales[:, None]).round().clamp(-STEPS, STEPS).to(torch.int8)
+        self.packed = torch.ops.onednn.qlinear_prepack(rounded, None)
+        self.scales: Tensor
+        self.zeros: Tensor
+        self.register_buffer("scales", scales)
+        self.register_buffer("zeros", torch.zeros(len(scales), dtype=torch.int64))
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         # what it counts as: a number of a byte for each weight, without a second copy of them
         self.weight = nn.Parameter(torch.zeros(1, dtype=torch.int8).expand(weight.shape), requires_grad=False)
 
+    def rounded(self) -> Tensor:
+        """The weights in int8, [E, D]; those of float32 are these times `scales`."""
+        weights: Tensor = self.packed.to_dense().t()
+        return weights
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., E]."""
         if torch.is_grad_enabled():
-            rounded, _ = torch.ops.quantized.linear_unpack(self.packed)
-            y = F.linear(x, rounded.dequantize().to(x.dtype), self.bias)
+            y = F.linear(x, (self.rounded() * self.scales[:, None]).to(x.dtype), self.bias)
         else:
-            y = torch.ops.quantized.linear_dynamic(x.float(), self.packed, False)
+            rows = x.reshape(-1, x.shape[-1]).float()
+            most = rows.abs().amax(-1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny)
+            steps = torch.addcdiv(MIDDLE, rows, most, value=STEPS).to(torch.uint8)  # cut off: half more rounds
+            y = torch.ops.onednn.qlinear_pointwise(
+                steps, 1 / STEPS, 128, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
+            )
+            y = y.mul_(most) if self.bias is None else torch.addcmul(self.bias, y, most, out=y)
+            y = y.view(*x.shape[:-1], len(self.scales))
         if self.after is not None:
             y = self.after(y)
-        return y if self.goes_on is None else y.to(self.goes_on)
+        return y.to(self.goes_on or x.dtype)
 
 
-_ENGINE = threading.Lock()  # torch has one for the process
+STEPS = 127  # on either side of zero
+MIDDLE = torch.tensor(128.5)
 
 
 class HalfLstm(nn.Module):
@@ -141,8 +157,8 @@ def laid_out(
     weight: Tensor, bias: Tensor | None, kind: Kind, after: Activation | None = None, stays: bool = False
 ) -> nn.Module:
     """The map in that kind; `stays` leaves its result in the type in which the part around goes on."""
-    if kind.engine:
-        return Int8Linear(weight, bias, kind, after, stays)
+    if kind.int8:
+        return Int8Linear(weight, bias, kind.goes_on if stays else None, after)
     return PackedLinear(weight, bias, kind.weights, after, stays)
 
 
@@ -184,9 +200,11 @@ def rows_alone() -> bool:
     return best["packed"] < 0.9 * best["plain"]
 
 
-def int8_engines() -> set[str]:
-    """The layouts of int8 that this torch has."""
-    return {"x86", "onednn"} & set(torch.backends.quantized.supported_engines)
+def multiplies_int8() -> bool:
+    """Whether this torch has what is needed for it here, and this processor instructions: without them sums of two
+    products are cut off at 16 bits."""
+    names = ("qlinear_prepack", "qlinear_pointwise")
+    return torch.cpu._is_vnni_supported() and all(hasattr(torch.ops.onednn, name) for name in names)
 
 
 def pack(module: nn.Module, kind: Kind) -> None:
@@ -200,7 +218,7 @@ def pack(module: nn.Module, kind: Kind) -> None:
 
     for part in list(module.modules()):
         if isinstance(part, FeedForward) and part.activation in ENDS and _large(part.up, kind):
-            part.up = new(part.up, part.activation, stays=not kind.engine)  # type: ignore[assignment]
+            part.up = new(part.up, part.activation, stays=not kind.int8)  # type: ignore[assignment]
             part.activation = _nothing_more
         if isinstance(part, (SelfAttention, CausalAttention)) and _large(part.qkv, kind):
             part.qkv = new(part.qkv, stays=True)  # type: ignore[assignment]
