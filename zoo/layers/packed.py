@@ -101,7 +101,7 @@ class Int8Linear(nn.Module):
         self.after = after
         self.goes_on = goes_on
         full = weight.detach().float()
-        scales = full.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / STEPS
+        scales = full.abs().amax(1).clamp(min=SMALLEST_NUMBER) / STEPS
         rounded = (full / scales[:, None]).round().clamp(-STEPS, STEPS).to(torch.int8)
         self.packed = torch.ops.onednn.qlinear_prepack(rounded, None)
         self.scales: Tensor
@@ -123,8 +123,9 @@ class Int8Linear(nn.Module):
             y = F.linear(x, (self.rounded() * self.scales[:, None]).to(x.dtype), self.bias)
         else:
             rows = x.reshape(-1, x.shape[-1]).float()
-            most = rows.abs().amax(-1, keepdim=True).clamp_(min=torch.finfo(torch.float32).tiny)
-            steps = torch.addcdiv(MIDDLE, rows, most, value=STEPS).to(torch.uint8)  # cut off: half more rounds
+            most = rows.abs().amax(-1, keepdim=True).clamp_(min=SMALLEST_NUMBER)
+            steps = torch.mul(rows, STEPS / most).round_().to(torch.int8)
+            steps = steps.view(torch.uint8).bitwise_xor_(128)  # 128 more: what the processor multiplies is unsigned
             y = torch.ops.onednn.qlinear_pointwise(
                 steps, 1 / STEPS, 128, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
             )
@@ -136,7 +137,7 @@ class Int8Linear(nn.Module):
 
 
 STEPS = 127  # on either side of zero
-MIDDLE = torch.tensor(128.5)
+SMALLEST_NUMBER = 1e-30  # the largest one of a row that is all zeros
 
 
 class HalfLstm(nn.Module):
