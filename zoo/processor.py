@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from functools import cache
 
 import torch
 
@@ -23,6 +24,12 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@cache
+def multiplies_tiles() -> bool:
+    """Whether it has AMX."""
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def give_memory_back() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PAUSE = 0.05  # seconds
+PAUSE = 0.25  # seconds
 LONG = 2.0
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.contracts import Batch, Trace
+from zoo.processor import multiplies_tiles
 
 
 class SelfAttention(nn.Module):
@@ -34,13 +35,29 @@ class SelfAttention(nn.Module):
         for _, count, start, length in batch.groups:
             rows = qkv[start : start + count * length].view(count, length, 3, self.heads, -1)
             q, k, v = rows.permute(2, 0, 3, 1, 4)  # each [count, H, T, E]
-            mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=drop)
+            mixed = attend(q, k, v, drop)
             parts.append(mixed.transpose(1, 2).reshape(count * length, -1))  # [count*T, D]
             if trace is not None:
                 maps.extend(_weights(q, k))
         if trace is not None:
             trace.attention.append(maps)
         return self.out(torch.cat(parts) if len(parts) > 1 else parts[0])
+
+
+PARTED = 64  # tokens from which it is worth it
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+    """Attention of every token over all of its text: [B, H, T, E] each -> the same.
+
+    In bf16 the fused kernel is slower than its parts on processors without AMX: on an AMD EPYC a text of 384 tokens
+    with twelve heads takes 4.7 ms in it and 2.2 in three steps, one of 128 0.46 and 0.29 (two cores).
+    """
+    parted = q.dtype == torch.bfloat16 and q.shape[-2] >= PARTED and not dropout and not torch.is_grad_enabled()
+    if parted and not multiplies_tiles():
+        scores = torch.matmul(q.contiguous() * q.shape[-1] ** -0.5, k.contiguous().transpose(-1, -2))  # [B, H, T, T]
+        return torch.matmul(scores.softmax(-1), v.contiguous())
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
 
 
 @dataclass(frozen=True)
