@@ -6,14 +6,14 @@ import csv
 import importlib.util
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from zoo import catalog
 from zoo.__main__ import main
-from zoo.bench import aims, load, race
+from zoo.bench import aims, apart, load, race
 from zoo.bench.fullsize import MODELS, FullSize
 from zoo.errors import BadParameter
 
@@ -122,6 +122,35 @@ def test_layouts_and_their_picture(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "| 2 matrices of 64 x 64, 1 rows | 1.00 (" in said
     assert "| F.linear |" in said
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_peer_in_a_process_of_its_own(tmp_path: Path) -> None:
+    process = apart.Apart(a_peer, tmp_path)
+    assert process.names == ["sum", "fail"]
+    add = apart.Run(process, "sum", ([1, 2, 3],))
+    assert add() == (6, str(tmp_path))
+    assert 0 < add.seconds() < 10
+    (seconds,) = race.race({"sum": add}, 1)["sum"]
+    assert seconds > 0
+    with pytest.raises(RuntimeError, match="ValueError: no"):
+        apart.Run(process, "fail", ())()
+    with pytest.raises((RuntimeError, OSError)):
+        add()
+    process.close()
+    assert not process._process.is_alive()
+    with pytest.raises(RuntimeError, match="KeyError: 'nothing'"):
+        apart.Apart(no_peer, tmp_path)
+
+
+def a_peer(folder: Path) -> dict[str, Callable[..., object]]:
+    def fail() -> None:
+        raise ValueError("no")
+
+    return {"sum": lambda numbers: (sum(numbers), str(folder)), "fail": fail}
+
+
+def no_peer(folder: Path) -> dict[str, Callable[..., object]]:
+    return {}["nothing"]
 
 
 def test_a_verdict_is_on_the_ratio_of_two_runners() -> None:

@@ -27,23 +27,21 @@ NEW = 40
 
 def measure(rounds: int = 5, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
     """One result for each shape, and what is not installed. `worst` is the share of tokens that differ."""
-    with stand_in("gpt2", tiny) as (folder, ours):
-        others, missing = peers_decode.decoders(folder)
+    with stand_in("gpt2", tiny) as (folder, ours), peers_decode.decoders(folder, not tiny) as (others, missing):
         results = []
         for streams, prompt, new in SMALL if tiny else SHAPES:
             chance = torch.Generator().manual_seed(0)
             most = 90 if tiny else 50_000
             prompts = torch.randint(5, most, (streams, prompt), generator=chance).tolist()
-            runners: dict[str, Callable[[], list[list[int]]]] = {
-                name: partial(run, prompts, new) for name, run in others.items()
-            }
+            runners: dict[str, Callable[[], list[list[int]]]]
+            runners = {name: made(prompts, new) for name, made in others.items()}
             runners |= {name: partial(go_on, model, prompts, new) for name, model in ours.items()}
             said = {name: run() for name, run in runners.items()}
             first = next(iter(runners))
             worst = {name: _different(tokens, said[first]) for name, tokens in said.items()}
             title = f"GPT-2 124M, {streams} x ({prompt} + {new}) tokens, greedy"
             results.append(race.Result(title, first, race.race(runners, rounds), worst))
-    return results, missing
+        return results, missing
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 
 from zoo.bench import peers, race
@@ -21,26 +22,23 @@ SMALL = ((1, 8), (2, 16))  # for a look whether it works
 
 def measure(rounds: int = 7, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
     """One result for each shape, and what is not installed."""
-    with stand_in("bert-base", tiny) as (folder, ours):
-        others, missing = peers.encoders(folder)
+    with stand_in("bert-base", tiny) as (folder, ours), peers.encoders(folder, not tiny) as (others, missing):
         results = []
         for texts, tokens in SMALL if tiny else SHAPES:
-            ids = torch.arange(5, 5 + tokens).repeat(texts, 1) % 90
+            ids = np.arange(5, 5 + tokens)[None].repeat(texts, 0) % 90
             one = Encoding(tuple(ids[0].tolist()), (0,) * tokens, ((0, 0),) * tokens, (0,) * tokens)
             batch = Batch.of([one] * texts)
-            runners: dict[str, Callable[[], torch.Tensor]] = {
-                name: partial(run, ids, None) for name, run in others.items()
-            }
+            runners: dict[str, Callable[[], peers.Rows]] = {name: made([(ids, None)]) for name, made in others.items()}
             runners |= {name: partial(_rows, model, batch) for name, model in ours.items()}
             with torch.inference_mode():
-                said = {kind: run().float().reshape(texts * tokens, -1) for kind, run in runners.items()}
+                said = {kind: run().reshape(texts * tokens, -1) for kind, run in runners.items()}
                 first = next(iter(runners))
-                worst = {kind: float((rows - said[first]).abs().max()) for kind, rows in said.items()}
+                worst = {kind: float(np.abs(rows - said[first]).max()) for kind, rows in said.items()}
                 seconds = race.race(runners, rounds)
             results.append(race.Result(f"BERT-base, {texts} x {tokens} tokens", first, seconds, worst))
-    return results, missing
+        return results, missing
 
 
-def _rows(model: Model, batch: Batch) -> torch.Tensor:
-    rows: torch.Tensor = model.network.body(batch).last
+def _rows(model: Model, batch: Batch) -> peers.Rows:
+    rows: peers.Rows = model.network.body(batch).last.numpy()
     return rows

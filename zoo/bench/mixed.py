@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,13 +34,11 @@ def lengths(count: int, seed: int = 0) -> list[int]:
 
 def measure(rounds: int = 3, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
     """One result, and what is not installed."""
-    with stand_in("bert-base", tiny) as (folder, ours):
-        padded, missing = peers.encoders(folder)
+    with stand_in("bert-base", tiny) as (folder, ours), peers.encoders(folder, not tiny) as (padded, missing):
         padded.pop(peers.EAGER, None)  # never the best, and slow
         sizes = [min(size, 16) for size in lengths(6)] if tiny else lengths(TEXTS)
-        runners: dict[str, Callable[[], Tensor]] = {}
-        for name, run in padded.items():
-            runners[f"{name}, sorted"] = partial(_padded, run, _batches(sorted(sizes), BUDGET))
+        batches = [_filled(some) for some in _batches(sorted(sizes), BUDGET)]
+        runners: dict[str, Callable[[], object]] = {f"{name}, sorted": made(batches) for name, made in padded.items()}
         runners |= {name: partial(_packed, model, sizes) for name, model in ours.items()}
         with torch.inference_mode():
             seconds = race.race(runners, rounds, first_counts=not tiny)  # a call of many batches needs no other before
@@ -58,11 +57,10 @@ def _batches(sizes: list[int], budget: int) -> list[list[int]]:
     return made
 
 
-def _padded(run: peers.Encoder, batches: list[list[int]]) -> Tensor:
-    for sizes in batches:
-        real = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
-        last = run(torch.where(real, 7, 0), real.long())
-    return last
+def _filled(sizes: list[int]) -> tuple[peers.Rows, peers.Rows]:
+    """Ids and mask of texts of these sizes."""
+    real = np.arange(max(sizes)) < np.array(sizes)[:, None]
+    return np.where(real, 7, 0), real.astype(np.int64)
 
 
 def _packed(model: Model, sizes: list[int]) -> Tensor:

@@ -10,41 +10,54 @@ import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-Encoder = Callable[[Tensor, Tensor | None], Tensor]  # ids, mask [B, T] -> rows of the last layer [B, T, D]
+from zoo.bench.apart import Apart, Run
+
+Rows = np.ndarray[Any, Any]
+Batches = Sequence[tuple[Rows, Rows | None]]  # ids and mask [B, T], one after the other
+Encoder = Callable[[Batches], Rows]  # -> rows of the last layer [B, T, D] of the last batch
+Maker = Callable[[Batches], Callable[[], Rows]]  # of what is then run
 FIRST, EAGER = "transformers sdpa", "transformers eager"
 
 
-def encoders(folder: Path) -> tuple[dict[str, Encoder], list[str]]:
-    """BERT bodies by name, and the names of packages that are not installed."""
-    found: dict[str, Encoder] = {}
+@contextlib.contextmanager
+def encoders(
+    folder: Path, apart: bool
+) -> Iterator[tuple[dict[str, Callable[[Batches], Callable[[], Rows]]], list[str]]]:
+    """BERT bodies by name, each to be given batches and then run as often as wanted; and the names of packages that
+    are not installed. With `apart`, libraries that do not compute through torch have a process each."""
     if not installed("transformers"):
-        return found, ["transformers"]
-    module = _transformers(folder, "sdpa", torch.float32)
-    found[FIRST] = _bound(module)
-    for name, how, dtype in (
-        (EAGER, "eager", torch.float32),
-        ("transformers bf16", "sdpa", torch.bfloat16),
-    ):
-        found[name] = _bound(_transformers(folder, how, dtype))
-    missing = []
-    with _quietly():
-        if installed("openvino"):
-            found |= _openvino(module)
-            missing += [] if installed("nncf") else ["nncf"]
-        else:
-            missing.append("openvino")
-        if installed("onnxruntime") and installed("onnx"):
-            found |= _onnxruntime(module, folder)
-        else:
-            missing.append("onnxruntime")
-    return found, missing
+        yield {}, ["transformers"]
+        return
+    found = {name: _here(run) for name, run in _transformers_encoders(folder).items()}
+    missing = [] if installed("nncf") or not installed("openvino") else ["nncf"]
+    with contextlib.ExitStack() as over:
+        for packages, build in ((("openvino",), _openvino), (("onnxruntime", "onnx"), _onnxruntime)):
+            if absent := [name for name in packages if not installed(name)]:
+                missing += absent
+            elif apart:
+                process = Apart(build, folder)
+                over.callback(process.close)
+                found |= {name: _there(process, name) for name in process.names}
+            else:
+                found |= {name: _here(run) for name, run in build(folder).items()}
+        yield found, missing
+
+
+def _here(run: Encoder) -> Maker:
+    return lambda batches: partial(run, batches)
+
+
+def _there(process: Apart, name: str) -> Maker:
+    return lambda batches: Run(process, name, (batches,))
 
 
 def installed(name: str) -> bool:
@@ -74,8 +87,25 @@ def _quietly() -> Iterator[None]:
             logging.disable(before)
 
 
-def _bound(module: torch.nn.Module) -> Encoder:
-    return lambda ids, mask: module(ids, attention_mask=mask)[0]
+def _transformers_encoders(folder: Path) -> dict[str, Encoder]:
+    made = {}
+    for name, how, dtype in (
+        (FIRST, "sdpa", torch.float32),
+        (EAGER, "eager", torch.float32),
+        ("transformers bf16", "sdpa", torch.bfloat16),
+    ):
+        made[name] = _reading(_transformers(folder, how, dtype))
+    return made
+
+
+def _reading(module: torch.nn.Module) -> Encoder:
+    def run(batches: Batches) -> Rows:
+        for ids, mask in batches:
+            given = None if mask is None else torch.from_numpy(mask)
+            rows = module(torch.from_numpy(ids), attention_mask=given)[0]
+        return rows.float().numpy()
+
+    return run
 
 
 def _transformers(folder: Path, how: str, dtype: torch.dtype) -> torch.nn.Module:
@@ -97,26 +127,29 @@ class _Plain(torch.nn.Module):
         return rows
 
 
-def _ids_and_mask(ids: Tensor, mask: Tensor | None) -> tuple[Any, Any]:
-    return ids.numpy(), (torch.ones_like(ids) if mask is None else mask).numpy()
+def _mask(ids: Rows, mask: Rows | None) -> Rows:
+    return np.ones_like(ids) if mask is None else mask
 
 
-def _openvino(module: torch.nn.Module) -> dict[str, Encoder]:
+def _openvino(folder: Path) -> dict[str, Encoder]:
     """In float32, in bf16 where the processor has it, and with the weights in int8 if nncf is installed."""
     import openvino
 
     core = openvino.Core()
-    converted = openvino.convert_model(_Plain(module).eval(), example_input=(torch.ones(1, 16, dtype=torch.long),) * 2)
-    models = {"OpenVINO": (converted, "f32"), "OpenVINO bf16": (converted, "bf16")}
-    if installed("nncf"):
-        models["OpenVINO int8"] = (_in_int8(converted), "f32")
+    with _quietly():
+        module = _Plain(_transformers(folder, "sdpa", torch.float32)).eval()
+        converted = openvino.convert_model(module, example_input=(torch.ones(1, 16, dtype=torch.long),) * 2)
+        models = {"OpenVINO": (converted, "f32"), "OpenVINO bf16": (converted, "bf16")}
+        if installed("nncf"):
+            models["OpenVINO int8"] = (_in_int8(converted), "f32")
     made: dict[str, Encoder] = {}
     for name, (model, kind) in models.items():
-        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": kind})
-        request = compiled.create_infer_request()
+        request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": kind}).create_infer_request()
 
-        def run(ids: Tensor, mask: Tensor | None, request: Any = request) -> Tensor:
-            return torch.from_numpy(request.infer(list(_ids_and_mask(ids, mask)))[0].copy())
+        def run(batches: Batches, request: Any = request) -> Rows:
+            for ids, mask in batches:
+                rows: Rows = request.infer([ids, _mask(ids, mask)])[0]
+            return rows.copy()
 
         made[name] = run
     return made
@@ -126,32 +159,36 @@ def _in_int8(converted: Any) -> Any:
     """Weights and what they are multiplied with, whose ranges are taken from a few texts of random ids."""
     import nncf
 
-    chance = torch.Generator().manual_seed(0)
-    texts = [list(_ids_and_mask(torch.randint(5, 90, (1, size), generator=chance), None)) for size in (8, 16, 32, 64)]
-    return nncf.quantize(converted, nncf.Dataset(texts), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(texts))
+    chance = np.random.default_rng(0)
+    texts = [chance.integers(5, 90, (1, size)) for size in (8, 16, 32, 64)]
+    data = nncf.Dataset([[ids, np.ones_like(ids)] for ids in texts])
+    return nncf.quantize(converted, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(texts))
 
 
-def _onnxruntime(module: torch.nn.Module, folder: Path) -> dict[str, Encoder]:
+def _onnxruntime(folder: Path) -> dict[str, Encoder]:
     """In float32, and with weights in int8 by its own dynamic quantization."""
     import onnxruntime
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     path, small = folder / "bench.onnx", folder / "small.onnx"
     ids = torch.ones(1, 16, dtype=torch.long)
-    torch.onnx.export(
-        _Plain(module).eval(), (ids, ids), path, dynamo=False, input_names=["ids", "mask"], output_names=["rows"],
-        dynamic_axes={name: {0: "texts", 1: "tokens"} for name in ("ids", "mask", "rows")},
-    )  # fmt: skip
-    quantize_dynamic(path, small, per_channel=True, weight_type=QuantType.QInt8)
+    with _quietly():
+        torch.onnx.export(
+            _Plain(_transformers(folder, "sdpa", torch.float32)).eval(), (ids, ids), path, dynamo=False,
+            input_names=["ids", "mask"], output_names=["rows"],
+            dynamic_axes={name: {0: "texts", 1: "tokens"} for name in ("ids", "mask", "rows")},
+        )  # fmt: skip
+        quantize_dynamic(path, small, per_channel=True, weight_type=QuantType.QInt8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
 
     def opened(file: Path) -> Encoder:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
-        def run(ids: Tensor, mask: Tensor | None) -> Tensor:
-            given = dict(zip(("ids", "mask"), _ids_and_mask(ids, mask), strict=True))
-            return torch.from_numpy(session.run(None, given)[0])
+        def run(batches: Batches) -> Rows:
+            for ids, mask in batches:
+                rows: Rows = session.run(None, {"ids": ids, "mask": _mask(ids, mask)})[0]
+            return rows
 
         return run
 

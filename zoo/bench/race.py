@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.bench.apart import Run
+
 PAUSE = 0.25  # seconds
 LONG = 2.0
 
@@ -59,13 +61,19 @@ def race(
         for name, run in runners.items():
             time.sleep(PAUSE)
             if known.get(name, 0.0) < LONG:
-                run()
-            began = time.perf_counter()
-            run()
-            known[name] = time.perf_counter() - began
+                _seconds(run)
+            known[name] = _seconds(run)
             if turn:
                 seconds[name].append(known[name])
     return seconds
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    if isinstance(run, Run):
+        return run.seconds()
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 def table(results: Sequence[Result], notes: Sequence[str] = ()) -> str:
