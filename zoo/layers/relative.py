@@ -109,6 +109,30 @@ def distances(before: int, after: int, width: int, clamp: int, like: Tensor) -> 
     return torch.cat([angles.sin(), angles.cos()], dim=1).to(like.dtype)  # [P, D]
 
 
+KEPT = 2048  # distances that are kept from one pass to the next, at most
+STEP = 64  # how many at once come to them
+
+
+@dataclass(frozen=True)
+class Places:
+    """Distances as vectors."""
+
+    rows: Tensor  # [P, D], one less with each row
+    first: int  # the distance of the first row
+    kept: bool = False  # whether the same object comes again
+
+    @staticmethod
+    def of(before: int, after: int, width: int, clamp: int, like: Tensor, known: Places | None) -> Places:
+        """The distances before, ..., 1 - after or more: `known` if they are in it, else those of it, too."""
+        if known is not None:
+            alike = known.rows.dtype == like.dtype and known.rows.device == like.device
+            if alike and known.first >= before and len(known.rows) - known.first >= after:
+                return known
+            before, after = max(before, known.first), max(after, len(known.rows) - known.first)
+        before, after = (-(-count // STEP) * STEP for count in (before, after))
+        return Places(distances(before, after, width, clamp, like), before, before + after <= KEPT)
+
+
 class RelativeAttention(nn.Module):
     """Multi-head attention in which places count as distances. No map has a bias; H * E need not be the width."""
 
@@ -125,14 +149,14 @@ class RelativeAttention(nn.Module):
         self.segment_bias = nn.Parameter(torch.zeros(heads, size))  # r_s_bias
         self.segment = nn.Parameter(torch.zeros(2, heads, size))  # the same segment, another one
         self.dropout = nn.Dropout(dropout)
+        self._known: tuple[Tensor, Tensor, int, Tensor] | None = None
 
-    def sight(self, x: Tensor, memory: Tensor | None, places: Tensor, views: Sequence[View]) -> Sight:
+    def sight(self, x: Tensor, memory: Tensor | None, places: Places, views: Sequence[View]) -> Sight:
         """What these rows [N, D], and the memory [sum of M, D] before them, offer to be looked at.
 
-        `places` [P, D] are the distances from the largest J down to 1 - the largest T.
+        `places` are at least the distances from the largest J down to 1 - the largest T.
         """
-        by_place = self._split(self.place(places))  # [H, P, E]
-        far = places.shape[0] - max(view.length for view in views)  # the largest J
+        by_place = self._placed(places)  # [H, P, E]
         rows = x if memory is None else _joined(memory, x, views)  # [sum of J, D]
         lengths = [view.texts * (view.memory + view.length) for view in views]
         keys, values, near = [], [], []
@@ -143,7 +167,7 @@ class RelativeAttention(nn.Module):
                 key = torch.cat([key, segments], dim=-1)  # [texts, H, J, E + S]
             keys.append(key)
             values.append(self._split(value.unflatten(0, (view.texts, -1))))
-            first = far - view.memory - view.length
+            first = places.first - view.memory - view.length
             near.append(by_place[:, first : first + view.memory + 2 * view.length])  # [H, J + T, E]
         return Sight(views, keys, values, near)
 
@@ -160,6 +184,17 @@ class RelativeAttention(nn.Module):
         if trace is not None:
             trace.attention.append(maps)
         return self.out(torch.cat(parts))
+
+    def _placed(self, places: Places) -> Tensor:
+        """Keys of places [H, P, E]. They are the same for all texts: a quarter of the products of a text of 384 tokens,
+        and more than half of those of a step, unless they are kept."""
+        if not places.kept:
+            return self._split(self.place(places.rows))
+        weight, known = self.place.weight, self._known
+        version = 0 if weight.is_inference() else weight._version  # counts changes in place
+        if known is None or known[0] is not places.rows or known[1] is not weight or known[2] != version:
+            known = self._known = places.rows, weight, version, self._split(self.place(places.rows))
+        return known[3]
 
     def _split(self, x: Tensor) -> Tensor:
         """[..., T, H*E] -> [..., H, T, E]."""

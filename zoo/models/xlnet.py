@@ -24,7 +24,7 @@ from zoo.heads import Classifier, LanguageModel, Pooler, RowScores
 from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.blocks import FeedForward, PostNormBlock
 from zoo.layers.pooling import last_token, mean_token
-from zoo.layers.relative import Memory, RelativeAttention, View, distances
+from zoo.layers.relative import Memory, Places, RelativeAttention, View, distances
 from zoo.models.reading import ReadingPair, ReadingSpan, with_reader
 from zoo.models.xlnet_heads import BeamSpan
 from zoo.models.xlnet_keys import keys
@@ -128,6 +128,7 @@ class Xlnet(nn.Module):
             for _ in range(config.n_layer)
         )
         self.dropout = nn.Dropout(drop)
+        self._known: Places | None = None
 
     @property
     def input_embedding(self) -> nn.Module:
@@ -180,11 +181,11 @@ class Xlnet(nn.Module):
         `unseen` is [B, T, T], or [1, T, T] if all texts have one order; `targets` [B, Q], None if all tokens are
         -> [B * Q, D].
         """
-        texts, length, config = len(batch.lengths), batch.lengths[0], self.config
+        texts, length = len(batch.lengths), batch.lengths[0]
         content = [self._view(batch, 0, texts, 0, _but_itself(unseen))]
         query = [self._view(batch, 0, texts, 0, unseen, targets)]
         x = self.dropout(self.word(batch.ids))  # [N, D]
-        places = self.dropout(distances(length, length, config.d_model, config.clamp_len, x))  # [2 * T, D]
+        places = self._places(length, length, x)
         g = self.dropout(self.masked.expand(query[0].rows, -1))  # [B * Q, D]
         for index, block in enumerate(self.blocks):
             attention = block.get_submodule("attention")
@@ -214,6 +215,16 @@ class Xlnet(nn.Module):
         assert streams.memory is not None
         return Hidden(streams.query, Onward(streams.memory))
 
+    def _places(self, before: int, after: int, like: Tensor) -> Places:
+        """The distances before, ..., 1 - after, at least."""
+        config = self.config
+        if self.training or torch.is_grad_enabled():
+            return Places(self.dropout(distances(before, after, config.d_model, config.clamp_len, like)), before)
+        made = Places.of(before, after, config.d_model, config.clamp_len, like, self._known)
+        if made.kept:
+            self._known = made
+        return made
+
     def _view(self, batch: Batch, first: int, count: int, *more: Any) -> View:
         """What the tokens of `count` texts from `first` on, all of equal length, may look at."""
         view = View.of(batch, first, count, *more)
@@ -225,7 +236,7 @@ class Xlnet(nn.Module):
         """Through all layers; without query views the content stream alone."""
         config, x = self.config, self.dropout(self.word(batch.ids))  # [N, D]
         far, long = max(v.memory + v.length for v in content), max(v.length for v in content)
-        places = self.dropout(distances(far, long, config.d_model, config.clamp_len, x))  # [P, D]
+        places = self._places(far, long, x)
         g = self.dropout(self.masked.expand(sum(view.rows for view in query), -1))  # [G, D]
         layers: list[Tensor] = []
         lengths: tuple[int, ...] = ()
