@@ -211,9 +211,21 @@ class Xlnet(nn.Module):
         for text, (past, length) in enumerate(zip(state.lengths, batch.lengths, strict=True)):
             content.append(View.of(batch, text, 1, past).back_only(same_length=False))
             query.append(View.of(batch, text, 1, past, None, batch.ids.new_tensor([[length]])))
-        streams = self._run(batch, content, query, state.memory, None)
-        assert streams.memory is not None
-        return Hidden(streams.query, Onward(streams.memory))
+        x = self.dropout(self.word(batch.ids))  # [N, D]
+        far, long = max(v.memory + v.length for v in content), max(batch.lengths)
+        places = self._places(far, long, x)
+        g = self.dropout(self.masked.expand(len(query), -1))  # [B, D]
+        layers: list[Tensor] = []
+        for index, block in enumerate(self.blocks):
+            attention = block.get_submodule("attention")
+            assert isinstance(attention, RelativeAttention)
+            layers.append(torch.cat(state.memory.grown(index, attention.told(x), batch, None, None)))
+            sight = attention.sight_of(layers[-1], places, content)
+            g = block(g, batch, sight.by(query))
+            if index + 1 < len(self.blocks):  # none asks what the last layer makes of the content
+                x = block(x, batch, sight)
+        lengths = tuple(v.memory + v.length for v in content)
+        return Hidden(self.dropout(g), Onward(Memory(tuple(layers), lengths)))
 
     def _places(self, before: int, after: int, like: Tensor) -> Places:
         """The distances before, ..., 1 - after, at least."""
@@ -327,7 +339,7 @@ def read_tokenizer(files: Opened, config: XlnetConfig) -> Tokenizer:
 def new_state(config: XlnetConfig, texts: int, capacity: int, like: Tensor) -> Prefix | Onward:
     """Nothing read yet."""
     if config.continue_type == "uni":
-        return Onward(Memory.empty(config.n_layer, config.d_model, texts, like))
+        return Onward(Memory.empty(config.n_layer, 2 * config.n_head * config.head_size, texts, like))
     return Prefix(((),) * texts)
 
 

@@ -44,8 +44,8 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Onward:
-    """The layers of the text read so far, while it is continued from left to right, one of the orders it may be
-    predicted in: what was computed for a token stays. A value."""
+    """Keys and values of the text read so far, in every layer, while it is continued from left to right, one of the
+    orders it may be predicted in: what was computed for a token stays. A value."""
 
     prompt_part: ClassVar[int] = 0
 
