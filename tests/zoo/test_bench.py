@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import are_progress_bars_disabled
 
 from zoo import catalog
 from zoo.__main__ import main
@@ -86,6 +87,7 @@ def test_encoder_beside_its_peers(capsys: pytest.CaptureFixture[str], tmp_path: 
     """Every runner is measured on every piece of work and computes the same numbers."""
     pytest.importorskip("transformers")
     assert main(["bench", "encoder", "--tiny", "--rounds", "1", "--csv", str(tmp_path / "figures.csv")]) == 0
+    assert not are_progress_bars_disabled(), "a peer is opened quietly, and downloads go on showing theirs"
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("products, ")
     header, _, *rows = lines[2:]

@@ -49,6 +49,14 @@ def test_distances_are_computed_once(body: Xlnet, monkeypatch: pytest.MonkeyPatc
     rows(body, 4, 7)
 
 
+def test_what_is_computed_in_bf16_is_not_kept(body: Xlnet) -> None:
+    before = rows(body, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = rows(body, 12)
+    assert (half[:9] - rows(body, 12)[:9]).abs().max() > 1e-4
+    assert torch.equal(rows(body, 9), before)
+
+
 def test_new_weights_have_new_distances(body: Xlnet) -> None:
     before = rows(body, 9)
     weight = body.blocks[0].get_parameter("attention.place.weight")

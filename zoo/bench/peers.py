@@ -70,8 +70,13 @@ def transformers_quietly() -> Any:
     import transformers  # noqa: TID251 (here it is a peer)
 
     transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     return transformers
+
+
+def opened(kind: str, folder: Path, **how: Any) -> Any:
+    """A model of that class of transformers, in evaluation, opened without a progress bar."""
+    with contextlib.redirect_stderr(io.StringIO()):  # its own switch would take the bars of downloads away, too
+        return getattr(transformers_quietly(), kind).from_pretrained(folder, **how).eval()
 
 
 @contextlib.contextmanager
@@ -109,10 +114,8 @@ def _reading(module: torch.nn.Module) -> Encoder:
 
 
 def _transformers(folder: Path, how: str, dtype: torch.dtype) -> torch.nn.Module:
-    transformers = transformers_quietly()
-    made = transformers.BertModel.from_pretrained(folder, attn_implementation=how, add_pooling_layer=False, dtype=dtype)
-    module: torch.nn.Module = made.eval()
-    return module
+    made: torch.nn.Module = opened("BertModel", folder, attn_implementation=how, add_pooling_layer=False, dtype=dtype)
+    return made
 
 
 class _Plain(torch.nn.Module):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from zoo.bench.apart import Apart, Run
-from zoo.bench.peers import installed, transformers_quietly
+from zoo.bench.peers import installed, opened, transformers_quietly
 
 Prompts = Sequence[Sequence[int]]
 Decoder = Callable[[Prompts, int], list[list[int]]]  # prompts, new tokens -> the new tokens
@@ -46,8 +46,7 @@ def _there(process: Apart, name: str, *given: Any) -> Run:
 
 
 def _transformers(folder: Path, dtype: torch.dtype) -> Decoder:
-    transformers = transformers_quietly()
-    model = transformers.GPT2LMHeadModel.from_pretrained(folder, dtype=dtype).eval()
+    model = opened("GPT2LMHeadModel", folder, dtype=dtype)
 
     def run(prompts: Prompts, new: int) -> list[list[int]]:
         ids = torch.tensor(prompts)
@@ -68,7 +67,7 @@ def _ctranslate2(folder: Path) -> dict[str, Decoder]:
     ctranslate2.converters.TransformersConverter(str(folder)).convert(str(made))
     words = transformers_quietly().AutoTokenizer.from_pretrained(folder)
 
-    def opened(kind: str) -> Decoder:
+    def decoder(kind: str) -> Decoder:
         generator = ctranslate2.Generator(str(made), "cpu", compute_type=kind, intra_threads=torch.get_num_threads())
 
         def run(prompts: Prompts, new: int) -> list[list[int]]:
@@ -80,4 +79,4 @@ def _ctranslate2(folder: Path) -> dict[str, Decoder]:
 
         return run
 
-    return {"CTranslate2": opened("float32"), "CTranslate2 int8": opened("int8")}
+    return {"CTranslate2": decoder("float32"), "CTranslate2 int8": decoder("int8")}

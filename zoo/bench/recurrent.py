@@ -108,7 +108,7 @@ def _xlnet(tokens: int, rounds: int, tiny: bool) -> tuple[list[race.Result], lis
     if not peers.installed("transformers"):
         return [], ["transformers"]
     with stand_in("xlnet-base", tiny) as (folder, ours):
-        theirs = peers.transformers_quietly().XLNetModel.from_pretrained(folder).eval()
+        theirs = peers.opened("XLNetModel", folder)
         ids, batch = torch.full((1, tokens), 5), _batch(tokens)
         runners: dict[str, Callable[[], object]] = {"transformers": lambda: theirs(ids)[0]}
         runners |= {name: partial(model.network.body, batch) for name, model in ours.items()}

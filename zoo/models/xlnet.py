@@ -230,7 +230,7 @@ class Xlnet(nn.Module):
     def _places(self, before: int, after: int, like: Tensor) -> Places:
         """The distances before, ..., 1 - after, at least."""
         config = self.config
-        if self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled() or torch.is_autocast_enabled(like.device.type):
             return Places(self.dropout(distances(before, after, config.d_model, config.clamp_len, like)), before)
         made = Places.of(before, after, config.d_model, config.clamp_len, like, self._known)
         if made.kept:
