@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +16,7 @@ import zoo
 from tests import minis
 from zoo import Engine
 from zoo.engine import reading
-from zoo.generation import Sampling, Stream, advance, generate
+from zoo.generation import Sampling, Step, Stream, advance, generate
 
 NAMES = ("gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
 DOCUMENTS = [
@@ -61,6 +65,35 @@ def test_through_the_engine(name: str) -> None:
     for number, ids in zip([0, 1, 2, 3, 3, 2, 1, 0], made, strict=True):
         wanted = plain(model, prompts(model)[number], SAMPLINGS[number])
         assert list(ids) == [token for token in wanted if token != model.tokenizer.end]
+
+
+def test_a_last_token_that_comes_while_its_reader_asks_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader who sees nothing ready, and is so slow that the stream has ended before it goes on."""
+
+    class Late(deque[Step]):
+        stream: Stream
+
+        def __len__(self) -> int:
+            count = super().__len__()
+            until = time.monotonic() + 5
+            if not count and self.stream.said and threading.current_thread().name != "zoo-forward":
+                while not self.stream.finished and time.monotonic() < until:
+                    time.sleep(0.001)
+            return count
+
+    def slow(self: Stream, *given: Any, **more: Any) -> None:
+        begin(self, *given, **more)
+        self.ready = Late()
+        self.ready.stream = self
+
+    engine = Engine()
+    begin = Stream.__init__
+    monkeypatch.setattr(Stream, "__init__", slow)
+    (*_, last) = engine.generate("gpt-mini", "lm", DOCUMENTS[1], "\nTL;DR:", 24, Sampling())
+    monkeypatch.undo()
+    model = engine.model("gpt-mini")
+    wanted = plain(model, prompts(model)[1], Sampling())
+    assert last.finished and list(last.ids) == [token for token in wanted if token != model.tokenizer.end]
 
 
 def test_lookup_saves_passes_where_a_text_repeats_itself(tmp_path: Path) -> None:

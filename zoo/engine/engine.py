@@ -265,7 +265,7 @@ class Engine:
         )
         kept, skip = list(known), len(known)
         try:
-            while stream.ready or not stream.finished:
+            while not stream.finished or stream.ready:  # in this order: the last step may come between the questions
                 if not stream.ready:
                     place.wait()
                     continue

@@ -253,9 +253,9 @@ class Line:
         """A stream after its pass: to the back, if more of it is wanted."""
         with self._change:
             job.standing = False
-        job.done.set()
-        if not self._closing:
-            self._stand(job)
+            job.done.set()
+            if not self._closing:
+                self._stand(job)
 
     def _fail(self, job: _Job, error: BaseException) -> None:
         with self._change:
