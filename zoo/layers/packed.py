@@ -1,11 +1,10 @@
 """Linear maps with their weights laid out once in the order in which the processor reads them: float32, bf16 or int8.
 
 `F.linear` reads the weights in the file's order. How much that costs depends on the processor: `python -m zoo bench
-encoder` shows it (docs/speed.md). torch keeps the layout of oneDNN in a tensor of its own kind, and its products can
-end in the activation, which saves a trip of the result through memory. On an Intel Xeon with AMX, 16 matrices of
-768 x 3072: 8 rows take 10.8 ms for 16.3 of `F.linear` in float32, 5.8 in bf16, 3.5 to 5.1 in int8; a single row 6.8 for
-5.8, 3.8, 1.9 to 2.6, since there memory is the limit. MKL's own layout (`torch.ops.mkl`) was between 0.91 and 1.13
-times as fast as oneDNN's for BERT, so there is one float32 layout only.
+layouts` shows it. torch keeps the layout of oneDNN in a tensor of its own kind, and its products can end in the
+activation, which saves a trip of the result through memory. On an AMD EPYC (2026-11-29, two cores), 16 matrices of
+3072 x 768, times as fast as `F.linear` in float32, bf16 and int8: a single row 1.5, 2.7, 3.0; 8 rows 1.7, 3.0, 4.1; 128
+rows 1.3, 2.5, 4.1. What else was tried is in docs/speed.md.
 
 These operators are torch's own but not documented: `available` asks for each of them once, and where one is missing
 linear maps stay as they are.
@@ -40,6 +39,8 @@ SMALLEST = 64  # rows and columns of weights that are worth it
 # where `rows_alone` says so: an AMD EPYC reads laid out weights almost twice as fast, an Intel Xeon 0.85 times.
 WORTH_IT, WORTH_IT_RECURRENT = 2**19, 2**22
 TRIED = (4096, 1024)  # weights of the test of a machine, 16 MB
+STEPS = 127  # of int8, on either side of zero
+SMALLEST_NUMBER = 1e-30  # the largest one of a row that is all zeros
 
 
 class Kind(NamedTuple):
@@ -89,7 +90,7 @@ class Int8Linear(nn.Module):
 
     The steps of a row are as large as its largest number asks for (symmetric), so that what comes out of a row does not
     depend on those beside it; with one step size for all rows of x, as in torch's own dynamic quantization, answers of
-    bert-mini were four times as far from `exact`. Sums are exact, in 32 bits. Where derivatives are asked for, the
+    bert-mini were 2.7 times as far from `exact`. Sums are exact, in 32 bits. Where derivatives are asked for, the
     product is computed in float32 with the rounded weights.
     """
 
@@ -134,10 +135,6 @@ class Int8Linear(nn.Module):
         if self.after is not None:
             y = self.after(y)
         return y.to(self.goes_on or x.dtype)
-
-
-STEPS = 127  # on either side of zero
-SMALLEST_NUMBER = 1e-30  # the largest one of a row that is all zeros
 
 
 class HalfLstm(nn.Module):

@@ -199,8 +199,8 @@ class RelativeAttention(nn.Module):
         return self.out(torch.cat(parts))
 
     def _placed(self, places: Places) -> Tensor:
-        """Keys of places [H, P, E]. They are the same for all texts: a quarter of the products of a text of 384 tokens,
-        and more than half of those of a step, unless they are kept."""
+        """Keys of places [H, P, E]. They are the same for all texts: a seventh of the products of a text of 384 tokens,
+        and nearly all of those of a step, unless they are kept."""
         if not places.kept:
             return self._split(self.place(places.rows))
         weight, known = self.place.weight, self._known
