@@ -166,6 +166,20 @@ class Batch:
         ends = [start + length - 1 for start, length in zip(self.starts, self.lengths, strict=True)]
         return torch.tensor(ends, dtype=torch.long, device=self.ids.device)
 
+    def only(self, texts: Sequence[int], rows: Tensor) -> tuple[Tensor, Batch]:
+        """Of rows [N, ...] those of some texts, and a batch of these texts alone."""
+        spans = [torch.arange(self.starts[i], self.starts[i] + self.lengths[i]) for i in texts]
+        chosen = torch.cat(spans).to(self.ids.device)
+        sources = None if self.sources is None else self.sources[chosen]
+        part = Batch(
+            self.ids[chosen],
+            self.segments[chosen],
+            self.positions[chosen],
+            tuple(self.lengths[i] for i in texts),
+            sources,
+        )
+        return rows[chosen], part
+
     def split(self, rows: Tensor) -> Iterator[Tensor]:
         """Rows [N, ...] cut into texts, each [T, ...]."""
         return iter(rows.split(list(self.lengths)))

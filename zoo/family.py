@@ -6,7 +6,7 @@ record and knows no family by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Protocol, get_type_hints, runtime_checkable
 
@@ -61,6 +61,18 @@ class Network(nn.Module):
     def forward(self, batch: Batch, head: str) -> Tensor:
         """Scores of `head`: [B, K] for texts, [N, K] for tokens and spans, [N, V] for language models."""
         return self.heads[head](self.body(batch).last, batch)
+
+    def scores(self, batch: Batch, heads: Sequence[str], per_text: Collection[str]) -> list[Tensor]:
+        """What its own head says of each text, [K] from those named in `per_text`, [T, K] from others. The body reads
+        all texts at once, whichever heads they are for."""
+        last = self.body(batch).last
+        made: dict[int, Tensor] = {}
+        for head in dict.fromkeys(heads):
+            mine = [index for index, name in enumerate(heads) if name == head]
+            rows, part = (last, batch) if len(mine) == len(heads) else batch.only(mine, last)
+            scores = self.heads[head](rows, part)
+            made |= zip(mine, scores if head in per_text else part.split(scores), strict=True)
+        return [made[index] for index in range(len(heads))]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from app import build_app, parser
 from tasks import TASKS
 from tasks.tabs.asking import TOGETHER
 from tests.app.fake import SECRET, FakeEngine
+from tests.waiting import held
 from zoo import catalog
 from zoo.engine.line import LINE
 
@@ -117,7 +118,7 @@ def test_requests_that_come_together_are_computed_together(real_url):
     real = gradio_client.Client(real_url, verbose=False, analytics_enabled=False)
     asked = {"hypothesis": "Somebody eats.", "model": "bert-mini", "api_name": "/nli"}
     real.predict(premise="A man eats soup.", **asked)  # the model is in memory
-    with LINE.alone():
+    with held(LINE):
         before = LINE.passes
         jobs = [real.submit(premise=f"Man {number} eats soup.", **asked) for number in range(TOGETHER)]
         until = time.monotonic() + 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
@@ -65,6 +66,22 @@ def test_split() -> None:
     parts = list(batch.split(torch.arange(12)[:, None].expand(12, 4)))
     assert [tuple(part.shape) for part in parts] == [(3, 4), (3, 4), (1, 4), (2, 4), (3, 4)]
     assert [part[0, 0].item() for part in parts] == [0, 3, 6, 7, 9]
+
+
+def test_some_texts_of_a_batch_are_a_batch() -> None:
+    batch = Batch.of(TEXTS)
+    rows, part = batch.only([1, 3], batch.ids * 10)
+    wanted = Batch.of([TEXTS[1], TEXTS[3]])
+    assert rows.tolist() == [40, 50, 60, 80, 90]
+    assert part.lengths == wanted.lengths and part.sources is not None and wanted.sources is not None
+    for own, other in (
+        (part.ids, wanted.ids),
+        (part.segments, wanted.segments),
+        (part.positions, wanted.positions),
+        (part.sources, wanted.sources),
+    ):
+        assert own.tolist() == other.tolist()
+    assert replace(batch, sources=None).only([0], batch.ids)[1].sources is None
 
 
 def test_continuing_goes_on_counting() -> None:

@@ -16,12 +16,15 @@ import torch
 
 import zoo
 from tests import minis
+from tests.waiting import held
 from zoo import Engine
 from zoo.contracts import Batch, Pieces
-from zoo.engine import windows
+from zoo.engine import reasons, windows
 from zoo.engine.answers import Timings
+from zoo.engine.line import LINE
 from zoo.errors import BadParameter, InputTooLong, OutOfMemory, UnknownModel, Unsupported
 from zoo.generation import Sampling
+from zoo.layers.attention import KeyValues
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,64 @@ def test_results_do_not_depend_on_company_or_order(folder: Path) -> None:
     for text, answer in zip(texts, together, strict=True):
         alone = engine.classify(str(folder / "a"), "topic", [text])[0]
         assert alone.probabilities == pytest.approx(answer.probabilities, abs=1e-5)
+
+
+def test_requests_of_all_tasks_of_a_model_are_computed_together(folder: Path) -> None:
+    """Each answer is that of its own head, as if it were alone."""
+    engine, name = Engine(), str(folder / "a")
+
+    def ask(number: int) -> tuple[float, ...]:
+        text = "one cat or two, " * (1 + number % 2)
+        if number % 3 == 0:
+            return engine.classify(name, "nli", [(text, "two cats")])[0].probabilities
+        if number % 3 == 1:
+            return engine.classify(name, "topic", [(text, None)])[0].probabilities
+        return engine.spans(name, "qa", [("cat", text)])[0].windows[0].start
+
+    wanted = [ask(number) for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        with held(LINE):
+            before = LINE.passes
+            asked = [pool.submit(ask, number) for number in range(6)]
+            until = time.monotonic() + 30
+            while len(LINE._jobs) < 6 and time.monotonic() < until:
+                time.sleep(0.001)
+        found = [one.result(30) for one in asked]
+    assert LINE.passes - before == 1
+    for one, other in zip(found, wanted, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_all_is_computed_by_one_thread(folder: Path) -> None:
+    """A second one would slow it: see zoo/engine/line.py. The thread that opens a model ends."""
+    threads: dict[str, set[threading.Thread]] = {"opened": set(), "computed": set(), "copied": set()}
+
+    def opened(name: str, progress: object) -> zoo.Model:
+        threads["opened"].add(threading.current_thread())
+        model = zoo.load(name)
+        model.network.body.register_forward_hook(lambda *_: threads["computed"].add(threading.current_thread()))
+        return model
+
+    engine, name, gpt = Engine(open_model=opened, remember=10), str(folder / "a"), str(folder / "gpt")
+    engine.classify(name, "topic", [("one cat", None)])
+    reasons.of_label(engine, name, "topic", ("one cat", None), "World", "occlusion")
+    reasons.attention(engine, name, ("one cat", None))
+    reasons.layers(engine, name, "topic", ("one cat", None))
+    resumed = KeyValues.resumed
+    with pytest.MonkeyPatch.context() as patch:
+
+        def copied(self: KeyValues, *how: int) -> KeyValues:
+            threads["copied"].add(threading.current_thread())
+            return resumed(self, *how)
+
+        patch.setattr(KeyValues, "resumed", copied)
+        for end in ("a", "b"):
+            list(engine.generate(gpt, "lm", "what a beginning of a text", end, 3, Sampling()))
+    assert len(threads["computed"]) == 1 and threads["copied"] == threads["computed"]
+    assert threading.main_thread() not in threads["computed"] | threads["opened"]
+    for one in threads["opened"]:
+        one.join(10)
+        assert not one.is_alive()
 
 
 def test_long_texts_are_cut_and_say_so(folder: Path) -> None:

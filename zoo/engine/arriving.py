@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from typing import Any
 
@@ -32,26 +31,12 @@ class Arriving:
         return sum(list(self._files.get(name, {}).values()))
 
 
-def watched(work: Callable[[], object]) -> Iterator[None]:
-    """Do `work` in a thread of its own, and come back at once and every PAUSE until it is done. Raises what it raises.
-
-    Who no longer listens does not stop it: others may wait for the same.
-    """
-    over: Future[Any] = Future()
-    threading.Thread(target=_do, args=(work, over), daemon=True).start()
+def waiting(future: Future[Any]) -> Iterator[None]:
+    """Come back at once and every PAUSE until it is done; never if it is done already. Raises what it raises."""
     try:
-        while not over.done():
+        while not future.done():
             yield
-            wait([over], timeout=PAUSE)
-        over.result()
+            wait([future], timeout=PAUSE)
+        future.result()
     finally:
-        del over  # or it and an error that it holds keep each other, and half a model, in memory
-
-
-def _do(work: Callable[[], object], over: Future[Any]) -> None:
-    try:
-        over.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - raised where somebody waits
-        over.set_exception(error)
-    finally:
-        del over
+        del future  # or it and an error that it holds keep each other, and half a model, in memory

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,8 @@ from zoo.contracts import Continues
 MOST_STATES = 4  # prompts of a model of which the state is kept
 MOST_STATE_BYTES = 64 * 2**20  # of all of them; of GPT-2 (124M) a state of 870 tokens
 LEAST_SHARED = 8  # tokens at the beginning of a prompt that are worth taking from another
+
+Copying = Callable[[], Continues | None]
 
 
 class Cache:
@@ -71,19 +74,25 @@ class Prompts:
         self._lock = threading.Lock()
         self._models: WeakKeyDictionary[nn.Module, OrderedDict[tuple[Any, ...], Continues]] = WeakKeyDictionary()
 
-    def begin(self, model: nn.Module, prompt: Sequence[Any], capacity: int) -> Continues | None:
+    def begin(
+        self, model: nn.Module, prompt: Sequence[Any], capacity: int, alone: Callable[[Copying], Continues | None]
+    ) -> Continues | None:
         """A state of the longest beginning of `prompt` that was read before, without its last token: that one is
-        scored. With room for `capacity` tokens; None if there is nothing worth it."""
+        scored. With room for `capacity` tokens; None if there is nothing worth it. What is copied is copied in
+        `alone`, which is given a function and gives back what it does."""
         prompt = tuple(prompt)
         with self._lock:
-            known = self._models.get(model, OrderedDict())
-            for shared, read in sorted(((_shared(read, prompt), read) for read in known), key=lambda one: -one[0]):
-                if shared < LEAST_SHARED:
-                    break
-                state = known[read].resumed(min(shared, len(prompt) - 1), capacity)
-                if state is not None:
-                    known.move_to_end(read)
-                    return state
+            known = list(self._models.get(model, OrderedDict()).items())
+        shared = sorted(((_shared(read, prompt), read, state) for read, state in known), key=lambda one: -one[0])
+        for count, read, kept in shared:
+            if count < LEAST_SHARED:
+                break
+            state = alone(partial(kept.resumed, min(count, len(prompt) - 1), capacity))
+            if state is not None:
+                with self._lock:
+                    if read in (states := self._models[model]):
+                        states.move_to_end(read)
+                return state
         return None
 
     def keep(self, model: nn.Module, read: Sequence[Any], state: Continues) -> None:

@@ -5,7 +5,7 @@ name occurs here.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -16,9 +16,9 @@ from zoo import generation
 from zoo.contracts import Batch, Encoding, HeadSpec, Pieces
 from zoo.engine import reading
 from zoo.engine.answers import Chosen, Classified, Compared, Generated, Spanned, SpanWindow, Timings
-from zoo.engine.arriving import Arriving, watched
+from zoo.engine.arriving import Arriving, waiting
 from zoo.engine.cache import MOST_STATES, Cache, Prompts
-from zoo.engine.line import LINE
+from zoo.engine.line import LINE, Made
 from zoo.engine.precision import DEFAULT, checked, prepared
 from zoo.engine.reading import Read
 from zoo.engine.store import ModelStore
@@ -88,15 +88,12 @@ class Engine:
 
         Raises what loading raises. Who stops listening does not stop the loading.
         """
-        if name not in dict(self.loaded()):
-            for _ in watched(lambda: self.model(name)):
-                yield self._arriving.bytes(name)
+        for _ in waiting(self._store.ask(name)):
+            yield self._arriving.bytes(name)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While the block lasts no other forward pass is computed."""
-        with LINE.alone():
-            yield
+    def alone(self, work: Callable[[], Made]) -> Made:
+        """What `work` gives back, which is done while no forward pass is computed, by the thread that computes them."""
+        return LINE.alone(work)
 
     def classify(
         self, name: str, head: str | None, texts: Sequence[tuple[str, str | None]], timings: Timings | None = None
@@ -246,7 +243,7 @@ class Engine:
             yield step
         if known and (len(known) == most or known[-1].token == model.tokenizer.end):
             return
-        begun = self._prompts.begin(network, prompt, len(prompt) + most)
+        begun = self._prompts.begin(network, prompt, len(prompt) + most, LINE.alone)
         stream = Stream(model, head, prompt, most, sampling, begun, lookup=True)
 
         def advance(streams: list[Stream]) -> list[Stream]:
@@ -292,20 +289,19 @@ class Engine:
         keys = [(head, one.ids, one.segments, one.sources) for one in encodings]
         known = {key: self._cache.get(network, key) for key in keys}
         missing = {key: one for key, one in zip(keys, encodings, strict=True) if known[key] is None}
-        whole = model.heads[head].kind in PER_TEXT
+        per_text = [name for name, spec in model.heads.items() if spec.kind in PER_TEXT]
         device = next(network.parameters()).device
 
-        def compute(some: list[Encoding]) -> list[Tensor]:
-            order = sorted(range(len(some)), key=lambda i: len(some[i]))  # equals are computed together
+        def compute(some: list[tuple[str, Encoding]]) -> list[Tensor]:
+            order = sorted(range(len(some)), key=lambda i: len(some[i][1]))  # equals are computed together
+            heads = [some[i][0] for i in order]
             with torch.inference_mode():
-                batch = Batch.of([some[i] for i in order], device)
-                scores = network(batch, head)
-                made: list[Tensor] = [scores] * len(some)
-                for index, row in zip(order, scores if whole else batch.split(scores), strict=True):
-                    made[index] = row.cpu()
-            return made
+                batch = Batch.of([some[i][1] for i in order], device)
+                made = dict(zip(order, network.scores(batch, heads, per_text), strict=True))
+            return [made[index].cpu() for index in range(len(some))]
 
-        computed = LINE.run((id(network), head), list(missing.values()), len, compute)
+        asked = [(head, one) for one in missing.values()]
+        computed = LINE.run(id(network), asked, lambda one: len(one[1]), compute)
         for key, row in zip(missing, computed, strict=True):
             known[key] = row
             self._cache.put(network, key, row.clone())  # of a row alone, not of its batch

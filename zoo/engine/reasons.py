@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -113,8 +114,7 @@ def of_next(
             logits = logits.index_fill(1, batch.ids.new_tensor(model.tokenizer.unsaid), float("-inf"))
         return logits
 
-    with engine.alone():
-        return attribute(model, chosen, run, encoding, [document, suffix], log_next(token), method)
+    return engine.alone(lambda: attribute(model, chosen, run, encoding, [document, suffix], log_next(token), method))
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,12 @@ def attention(engine: Engine, name: str, texts: tuple[str, str | None]) -> Atten
             f"The text has {len(encoding)} tokens; attention is shown for at most {MOST_ATTENTION}. Shorten it."
         )
     trace = Trace()
-    with engine.alone(), torch.inference_mode():
+
+    @torch.inference_mode()
+    def read() -> None:
         model.network.body(Batch.of([encoding], next(model.network.parameters()).device), None, trace)
+
+    engine.alone(read)
     if not trace.attention:
         raise Unsupported(f"{name} is a {model.family.title}: it has no attention to show.")
     maps = torch.stack([layer[0] for layer in trace.attention]).float().cpu()  # [layers, H, T, T]
@@ -171,7 +175,9 @@ def layers(engine: Engine, name: str, head: str | None, texts: tuple[str, str | 
         raise InputEmpty(f"A text has no character that {name} reads. Write a word or two.")
     batch = Batch.of([encoding], next(model.network.parameters()).device)
     body, trace = model.network.body, Trace()
-    with engine.alone(), torch.inference_mode():
+
+    @torch.inference_mode()
+    def read() -> tuple[int, list[int], Tensor]:
         last = body(batch, None, trace).last
         if last.dim() == 3:  # [N, layers, D]
             shown = [last[:, i : i + 1].expand_as(last) for i in range(last.shape[1])]
@@ -180,8 +186,11 @@ def layers(engine: Engine, name: str, head: str | None, texts: tuple[str, str | 
             shown = [*(finish(rows) for rows in trace.layers[:-1]), last]
         numbers = [i for i, rows in enumerate(shown) if rows.shape == last.shape]
         scores = torch.stack([model.network.heads[chosen](shown[i], batch)[0] for i in numbers])  # [layers, K]
-    absent = tuple(i for i in range(len(shown)) if i not in numbers)
-    return Layers(chosen, model.heads[chosen].labels, tuple(numbers), scores.float().softmax(-1).cpu(), absent)
+        return len(shown), numbers, scores.float().softmax(-1).cpu()
+
+    count, numbers, probabilities = engine.alone(read)
+    absent = tuple(i for i in range(count) if i not in numbers)
+    return Layers(chosen, model.heads[chosen].labels, tuple(numbers), probabilities, absent)
 
 
 def _attribute(
@@ -190,8 +199,8 @@ def _attribute(
     """Explain a number that comes from a head over one encoding."""
     if not len(encoding):
         raise InputEmpty(f"A text has no character that {model.name} reads. Write a word or two.")
-    with engine.alone():
-        return attribute(model, head, lambda batch: model.network(batch, head), encoding, texts, score, method)
+    run = partial(model.network, head=head)
+    return engine.alone(lambda: attribute(model, head, run, encoding, texts, score, method))
 
 
 def _window_with(encodings: Sequence[Encoding], start: int, end: int) -> tuple[Encoding, int, int]:

@@ -34,33 +34,41 @@ class ModelStore:
         self._loading: dict[str, Future[Model]] = {}
 
     def get(self, name: str) -> Model:
-        """The model, loaded if need be; callers that come while it loads wait for the same load.
+        """The model, loaded if need be. Raises what loading raises, and OutOfMemory when the model alone is over the
+        budget."""
+        return self.ask(name).result()
 
-        Raises what loading raises, and OutOfMemory when the model alone is over the budget.
-        """
+    def ask(self, name: str) -> Future[Model]:
+        """The model, or its being loaded: callers that come while it loads wait for the same load. Who no longer waits
+        does not stop it."""
         with self._lock:
+            future = self._loading.get(name)
+            if future is not None:
+                return future
+            future = Future()
             if name in self._loaded:
                 self._loaded.move_to_end(name)
-                return self._loaded[name]
-            future = self._loading.get(name)
-            mine = future is None
-            if future is None:
-                future = self._loading[name] = Future()
-        if not mine:
-            return future.result()
+                future.set_result(self._loaded[name])
+                return future
+            self._loading[name] = future
+        # helpers that torch starts for it end with the thread, see zoo/engine/line.py
+        threading.Thread(target=self._load, args=(name, future), name="zoo-load", daemon=True).start()
+        return future
+
+    def _load(self, name: str, future: Future[Model]) -> None:
+        error: BaseException | None = None
         try:
             model = self._open(name)
             self._keep(name, model)
-        except BaseException as error:
-            future.set_exception(error)
-            raise
-        else:
+        except BaseException as raised:  # noqa: BLE001 - raised where somebody waits
+            error = raised
+        with self._lock:
+            del self._loading[name]
+        if error is None:
             future.set_result(model)
-            return model
-        finally:
-            with self._lock:
-                del self._loading[name]
-            del future  # or it and an error that it holds keep each other, and half a model, in memory
+        else:
+            future.set_exception(error)
+        del future, error  # or it and an error that it holds keep each other, and half a model, in memory
 
     def unload(self, name: str) -> bool:
         """Forget a model and give its memory back, unless a request runs on it; whether it was there."""
