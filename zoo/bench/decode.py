@@ -58,7 +58,7 @@ class Own:
         return self.bytes / self.seconds / 1e9 / memory
 
 
-def own(name: str = "gpt-mini", texts: int = 9) -> Own:
+def own(texts: int = 9, name: str = "gpt-mini") -> Own:
     """Through the engine, without anything known before. Every matrix is read once for each token."""
     engine = Engine()
     firsts, rests = [], []
