@@ -61,11 +61,13 @@ def gpt2_model() -> Model:
     return _model(gpt2.FAMILY, config, tokenizer, seed=1)  # of 0 the words hardly change what it says of a pair
 
 
-def xlnet_model() -> Model:
+def xlnet_model(continue_type: str = "bi") -> Model:
     tokenizer = words_alone(
         "A:0 <sep>:0 <cls>:2!", "A:0 <sep>:0 B:1 <sep>:1 <cls>:2!", "B:0 <sep>:0 A:1 <sep>:1 <cls>:2!"
     )
-    config = xlnet.XlnetConfig(vocab_size=tokenizer.vocabulary, d_model=16, n_layer=2, n_head=2, d_inner=32)
+    config = xlnet.XlnetConfig(
+        vocab_size=tokenizer.vocabulary, d_model=16, n_layer=2, n_head=2, d_inner=32, continue_type=continue_type
+    )
     return _model(xlnet.FAMILY, config, tokenizer)
 
 

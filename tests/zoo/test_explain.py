@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -19,13 +20,14 @@ from zoo.generation import Sampling
 PREMISE, HYPOTHESIS = "The cat sat on a mat.", "The dog is not asleep."
 QUESTION, PASSAGE = "Where is the cat?", "The dog sat. The cat sat on a mat; the cat is asleep."
 SPAN = (PASSAGE.index("on a"), PASSAGE.index("; the"))
-FAMILIES = sorted(nets.FAMILIES)
+MODELS = nets.FAMILIES | {"xlnet, left to right": partial(nets.xlnet_model, "uni")}
+FAMILIES = sorted(MODELS)
 INTEGRATED, OCCLUSION = METHODS
 
 
 @pytest.fixture(scope="module")
 def engines() -> dict[str, Engine]:
-    made = {name: build() for name, build in nets.FAMILIES.items()}
+    made = {name: build() for name, build in MODELS.items()}
     return {name: Engine(open_model=lambda _, __, model=model: model) for name, model in made.items()}
 
 

@@ -196,8 +196,8 @@ def test_probabilities_add_up_to_one(tmp_path: Path) -> None:
 
 def test_going_on_from_left_to_right_is_one_pass_whatever_the_parts() -> None:
     made, ids = network(), some_ids(2, 17).tolist()
-    state = xlnet.new_state(CONFIG, 2, 0, body(made).masked)
-    wanted = body(made)(Batch.continuing(ids, (0, 0)), state).last
+    wanted = body(made)(Batch.continuing(ids, (0, 0)), xlnet.new_state(CONFIG, 2, 17, body(made).masked)).last
+    state = xlnet.new_state(CONFIG, 2, 17, body(made).masked)
     for begin, end in ((0, 5), (5, 6), (6, 17)):
         hidden = body(made)(Batch.continuing([text[begin:end] for text in ids], state.lengths), state)
         assert isinstance(hidden.state, xlnet.Onward)

@@ -121,11 +121,14 @@ class LayerPast:
     lengths: tuple[int, ...]
 
     def write(self, text: int, new: Tensor) -> Tensor:
-        """Put keys and values of new tokens, [2, H, T, E], behind what is there; returns all of them so far."""
+        """Put keys and values of new tokens, [2, H, T, E], behind what is there; returns all of them so far.
+
+        These are `new` itself where nothing is: derivatives cannot be taken through a buffer that is written to again.
+        """
         before = self.lengths[text]
         buffer, end = self.buffers[text], before + new.shape[2]
         buffer[:, :, before:end] = new
-        return buffer[:, :, :end]
+        return buffer[:, :, :end] if before else new
 
 
 class CausalAttention(nn.Module):

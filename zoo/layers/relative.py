@@ -6,7 +6,7 @@ M tokens of memory before a text, T tokens of the text, J = M + T of both, Q tok
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,8 +18,7 @@ from zoo.contracts import Batch, Trace
 
 @dataclass(frozen=True)
 class Memory:
-    """The inputs of every layer at the tokens read before, or what was told of them: a later text looks back at them.
-    A value."""
+    """The inputs of every layer at the tokens read before: a later text looks back at them. A value."""
 
     layers: tuple[Tensor, ...]  # each [sum of M, D], text after text
     lengths: tuple[int, ...]  # B, M of each text
@@ -158,28 +157,26 @@ class RelativeAttention(nn.Module):
         `places` are at least the distances from the largest J down to 1 - the largest T.
         """
         rows = x if memory is None else _joined(memory, x, views)  # [sum of J, D]
-        return self._sight(self.key(rows), self.value(rows), places, views)
+        lengths = [view.texts * (view.memory + view.length) for view in views]
+        pairs = zip(self.key(rows).split(lengths), self.value(rows).split(lengths), strict=True)
+        both = [[self._split(one.unflatten(0, (view.texts, -1))) for one in pair]
+                for view, pair in zip(views, pairs, strict=True)]  # fmt: skip
+        return self.sight_of(both, places, views)
 
     def told(self, x: Tensor) -> Tensor:
-        """Keys and values of rows [N, D], to be kept instead of them where nothing else is asked later: [N, 2*H*E]."""
-        return torch.cat([self.key(x), self.value(x)], dim=-1)
+        """Keys and values of rows [N, D], to be kept instead of them where nothing else is asked later: [2, H, N, E]"""
+        return torch.stack([self._split(self.key(x)), self._split(self.value(x))])
 
-    def sight_of(self, told: Tensor, places: Places, views: Sequence[View]) -> Sight:
-        """As `sight`, of what was told of all rows, those of the memory, too: [sum of J, 2*H*E]."""
-        keys, values = told.chunk(2, dim=-1)
-        return self._sight(keys, values, places, views)
-
-    def _sight(self, all_keys: Tensor, all_values: Tensor, places: Places, views: Sequence[View]) -> Sight:
+    def sight_of(self, told: Iterable[Sequence[Tensor]], places: Places, views: Sequence[View]) -> Sight:
+        """As `sight`, of keys and values for each view, [texts, H, J, E] each."""
         by_place = self._placed(places)  # [H, P, E]
-        lengths = [view.texts * (view.memory + view.length) for view in views]
         keys, values, near = [], [], []
-        for view, key, value in zip(views, all_keys.split(lengths), all_values.split(lengths), strict=True):
-            key = self._split(key.unflatten(0, (view.texts, -1)))  # [texts, H, J, E]
+        for view, (key, value) in zip(views, told, strict=True):
             if view.mine is not None:  # behind the key of a token stands of which segment it is
                 segments = view.seen[:, None].expand(-1, self.heads, -1, -1).to(key.dtype)
                 key = torch.cat([key, segments], dim=-1)  # [texts, H, J, E + S]
             keys.append(key)
-            values.append(self._split(value.unflatten(0, (view.texts, -1))))
+            values.append(value)
             first = places.first - view.memory - view.length
             near.append(by_place[:, first : first + view.memory + 2 * view.length])  # [H, J + T, E]
         return Sight(views, keys, values, near)

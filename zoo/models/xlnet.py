@@ -22,6 +22,7 @@ from zoo.errors import BadCheckpoint, Unsupported
 from zoo.family import Family, Model, Network, labels_of, read_fields, require
 from zoo.heads import Classifier, LanguageModel, Pooler, RowScores
 from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
+from zoo.layers.attention import KeyValues
 from zoo.layers.blocks import FeedForward, PostNormBlock
 from zoo.layers.pooling import last_token, mean_token
 from zoo.layers.relative import Memory, Places, RelativeAttention, View, distances
@@ -206,26 +207,31 @@ class Xlnet(nn.Module):
         return Hidden(self.permuted(whole, unseen, [[len(text)] for text in ids]).query, Prefix(ids))
 
     def _onward(self, batch: Batch, state: Onward) -> Hidden:
-        """Read the new tokens, and ask from the place behind them, where nothing stands yet."""
-        content, query = [], []
-        for text, (past, length) in enumerate(zip(state.lengths, batch.lengths, strict=True)):
-            content.append(View.of(batch, text, 1, past).back_only(same_length=False))
-            query.append(View.of(batch, text, 1, past, None, batch.ids.new_tensor([[length]])))
-        x = self.dropout(self.word(batch.ids))  # [N, D]
-        far, long = max(v.memory + v.length for v in content), max(batch.lengths)
-        places = self._places(far, long, x)
-        g = self.dropout(self.masked.expand(len(query), -1))  # [B, D]
-        layers: list[Tensor] = []
+        """Read the new tokens, and ask from the place behind them, where nothing stands yet: the row after those of
+        each text, which goes through the layers along with them."""
+        views, asking = [], []
+        for text, (before, length) in enumerate(zip(state.lengths, batch.lengths, strict=True)):
+            tokens = torch.arange(length + 1, device=batch.ids.device)[None]
+            views.append(View.of(batch, text, 1, before, None, tokens).back_only(same_length=False))
+            asking.append(View.of(batch, text, 1, before, None, tokens[:, -1:]))
+        far, long = max(v.memory + v.length for v in views), max(batch.lengths)
+        asks = batch.last_rows + torch.arange(1, 1 + len(views), device=batch.ids.device)  # [B]
+        standing = torch.ones(len(batch.ids) + len(asks), dtype=torch.bool, device=batch.ids.device)
+        standing[asks] = False
+        content = standing.nonzero()[:, 0]  # [N]
+        rows = self.masked.expand(len(standing), -1).index_put((content,), self.word(batch.ids))  # [N + B, D]
+        rows = self.dropout(rows)
+        places = self._places(far, long, rows)
         for index, block in enumerate(self.blocks):
             attention = block.get_submodule("attention")
             assert isinstance(attention, RelativeAttention)
-            layers.append(torch.cat(state.memory.grown(index, attention.told(x), batch, None, None)))
-            sight = attention.sight_of(layers[-1], places, content)
-            g = block(g, batch, sight.by(query))
-            if index + 1 < len(self.blocks):  # none asks what the last layer makes of the content
-                x = block(x, batch, sight)
-        lengths = tuple(v.memory + v.length for v in content)
-        return Hidden(self.dropout(g), Onward(Memory(tuple(layers), lengths)))
+            past = state.kept.layer(index)
+            told = attention.told(rows.index_select(0, content)).split(list(batch.lengths), dim=2)  # each [2, H, T, E]
+            pairs = [past.write(text, new)[:, None] for text, new in enumerate(told)]  # each [2, 1, H, J, E]
+            last = index + 1 == len(self.blocks)  # none asks what it makes of the content
+            sight = attention.sight_of([(pair[0], pair[1]) for pair in pairs], places, asking if last else views)
+            rows = block(rows.index_select(0, asks) if last else rows, batch, sight)
+        return Hidden(self.dropout(rows), Onward(state.kept.grown(batch.lengths)))
 
     def _places(self, before: int, after: int, like: Tensor) -> Places:
         """The distances before, ..., 1 - after, at least."""
@@ -339,7 +345,7 @@ def read_tokenizer(files: Opened, config: XlnetConfig) -> Tokenizer:
 def new_state(config: XlnetConfig, texts: int, capacity: int, like: Tensor) -> Prefix | Onward:
     """Nothing read yet."""
     if config.continue_type == "uni":
-        return Onward(Memory.empty(config.n_layer, 2 * config.n_head * config.head_size, texts, like))
+        return Onward(KeyValues.empty(config.n_layer, texts, config.n_head, capacity, config.head_size, like))
     return Prefix(((),) * texts)
 
 

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from zoo.layers.relative import Memory
+from zoo.layers.attention import KeyValues
 
 
 @dataclass(frozen=True)
@@ -45,28 +43,29 @@ class Prefix:
 @dataclass(frozen=True)
 class Onward:
     """Keys and values of the text read so far, in every layer, while it is continued from left to right, one of the
-    orders it may be predicted in: what was computed for a token stays. A value."""
+    orders it may be predicted in: what was computed for a token stays. A value.
+
+    Each pass gives one row for the token that comes next, so that nothing can be tried ahead: it is no KeyValues.
+    """
 
     prompt_part: ClassVar[int] = 0
 
-    memory: Memory
+    kept: KeyValues
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Tokens of each text."""
-        return self.memory.lengths
+        return self.kept.lengths
 
     def parts(self) -> tuple[Onward, ...]:
         """Each text's own."""
-        layers = zip(*(layer.split(list(self.lengths)) for layer in self.memory.layers), strict=True)
-        return tuple(Onward(Memory(text, (len(text[0]),))) for text in layers)
+        return tuple(map(Onward, self.kept.parts()))
 
     @staticmethod
     def joined(parts: Sequence[Onward]) -> Onward:
         """The texts of all."""
-        layers = zip(*(part.memory.layers for part in parts), strict=True)
-        return Onward(Memory(tuple(map(torch.cat, layers)), tuple(n for part in parts for n in part.lengths)))
+        return Onward(KeyValues.joined([part.kept for part in parts]))
 
     def resumed(self, length: int, capacity: int) -> Onward:
         """Of one text the first `length` tokens: nothing that was computed for them depends on a later one."""
-        return Onward(Memory(tuple(layer[:length] for layer in self.memory.layers), (length,)))
+        return Onward(self.kept.resumed(length, capacity))
