@@ -10,6 +10,7 @@ from functools import cache
 import torch
 
 KERNELS = 64  # that oneDNN, and torch's part above it, keep
+M_ARENA_MAX = -8  # of malloc.h
 
 
 def keep_few_kernels() -> None:
@@ -30,6 +31,15 @@ def computes_bf16(device: torch.device) -> bool:
 def multiplies_tiles() -> bool:
     """Whether it has AMX."""
     return bool(torch.cpu._is_amx_tile_supported())
+
+
+def share_arenas() -> None:
+    """Let threads that begin from now on take memory from the same two places. glibc gives each its own, up to eight
+    for each core, and what one has freed no other can use; but one thread alone computes here."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(M_ARENA_MAX, 2)
 
 
 def give_memory_back() -> None:

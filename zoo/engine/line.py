@@ -24,13 +24,13 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from zoo.processor import give_memory_back
+from zoo.processor import give_memory_back, share_arenas
 
 # Tokens computed at once. BERT-base in int8 takes 1.4 times as long with 4,096 as with 1,024 (what lies between two
 # products no longer fits the caches), elmo-mini 1.25 times as long with 1,024 as with 4,096 (its steps are as many).
 STEP_TOKENS = 2048
 STREAMS = 6  # passes of streams before each of the others: with none, 20 tokens took 8 s among 32 visitors
-TRIM = 1000  # passes after which what the C library keeps for itself is given back
+TRIM = 250  # passes after which what the C library keeps for itself is given back
 CLOSING = 60  # seconds that a process waits at its end for the pass under way
 
 Made = TypeVar("Made")
@@ -173,6 +173,7 @@ class Line:
                 self._jobs.remove(job)
 
     def _work(self) -> None:
+        share_arenas()
         while True:
             with self._change:
                 while not self._jobs and not self._closing:
