@@ -9,7 +9,7 @@ from functools import cache
 
 import torch
 
-KERNELS = 64  # that oneDNN, and torch's part above it, keep
+KERNELS = 32  # that oneDNN, and torch's part above it, keep
 M_ARENA_MAX = -8  # of malloc.h
 
 

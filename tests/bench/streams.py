@@ -21,7 +21,6 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 ENDS = ("\nTL;DR:", "\nIn short:")
-NEW = 40
 
 
 def main() -> int:
@@ -35,6 +34,7 @@ def main() -> int:
     parser.add_argument("--texts", type=Path, nargs="+", required=True, help="rows with a document or a context")
     parser.add_argument("--model", default="gpt-mini")
     parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--new", type=int, default=40, help="tokens for each")
     parser.add_argument("--visitors", type=int, default=8)
     options = parser.parse_args()
     rows = (row for path in options.texts for row in read_rows(path))
@@ -45,14 +45,14 @@ def main() -> int:
     def through_engine(text: str) -> list[tuple[int, ...]]:
         said = []
         for end in ENDS:
-            *_, last = engine.generate(options.model, "lm", text, end, NEW, sampling)
+            *_, last = engine.generate(options.model, "lm", text, end, options.new, sampling)
             said.append(last.ids)
         return said
 
     def alone(text: str, end: str) -> tuple[int, ...]:
-        kept, tail, _ = reading.prompt(plain, text, end, NEW)
+        kept, tail, _ = reading.prompt(plain, text, end, options.new)
         ids = plain.tokenizer.prompt(kept + tail).ids
-        said = tuple(step.token for step in generate(plain, "lm", ids, NEW, sampling))
+        said = tuple(step.token for step in generate(plain, "lm", ids, options.new, sampling))
         return tuple(token for token in said if token != plain.tokenizer.end)
 
     began = time.perf_counter()
