@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks import bits
 from tasks.evaluate import score
-from tasks.measures import MEASURES, Measure, able
+from tasks.measures import LANGUAGE, MEASURES, Measure, able
 from zoo.engine import Engine
 from zoo.engine.precision import DEFAULT, supported
 from zoo.errors import BadData, BadParameter
 
 ROWS = 2000
 NAMES = {"classify": "accuracy", "nli": "accuracy", "qa": "f1"}  # the metric that is shown
+PROSE = "Wikipedia, unread articles"  # what models of language are asked
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class Price:
     data: str
     rows: int
     precision: str
-    points: float  # of the metric, in percent
-    same: float  # share of answers that are those of `exact`
-    farthest: float  # largest difference of a probability
+    points: float  # of the metric, in percent; of a language model bits per byte
+    same: float | None  # share of answers that are those of `exact`, where there are answers
+    farthest: float  # largest difference of a probability; of a language model that of a text's bits per byte
     faster: float  # times as fast, by the processor's time
 
 
@@ -46,13 +48,14 @@ def measure(
     if rows < 1:
         raise BadParameter(f"--rows is {rows}; it must be at least 1.")
     wanted = {one.task: one for one in reversed(MEASURES) if one.run in NAMES and not one.refusals}  # the first of each
+    language = next(one for one in MEASURES if one.title == PROSE)
     made: list[Price] = []
     for name in models:
-        for one in reversed(wanted.values()):
+        for one in (*reversed(wanted.values()), language):
             path = (heldout if one.heldout else data) / one.file
             if not path.is_file():
                 raise BadData(f"There is no {path}. Give --data, and --heldout after `python -m zoo heldout`.")
-            made += _one(name, one, path, rows, progress)
+            made += (_language if one.run == LANGUAGE else _one)(name, one, path, rows, progress)
     return made
 
 
@@ -78,6 +81,28 @@ def _one(name: str, one: Measure, path: Path, rows: int, progress: Callable[[int
     return made
 
 
+def _language(name: str, one: Measure, path: Path, rows: int, progress: Callable[[int], object]) -> list[Price]:
+    texts = bits.texts_of(path)[:rows]
+    exact: list[float] = []
+    spent = 0.0
+    made: list[Price] = []
+    for precision in supported():
+        model = Engine(precision=precision).model(name)
+        if not able(model, one):
+            return []
+        bits.charge(model, texts[:1])
+        began = time.process_time()
+        charged = bits.charge(model, texts)
+        seconds = time.process_time() - began
+        progress(len(texts))
+        said = [part.bits / part.bytes for part in charged]
+        if precision == DEFAULT:
+            exact, spent = said, seconds
+        far = max(abs(a - b) for a, b in zip(said, exact, strict=True))
+        made.append(Price(name, one.title, len(texts), precision, bits.ratio(charged), None, far, spent / seconds))
+    return made
+
+
 def _far(some: dict[str, float], others: dict[str, float]) -> float:
     """Largest difference of a probability among labels that both have."""
     return max((abs(value - others[label]) for label, value in some.items() if label in others), default=0.0)
@@ -89,9 +114,10 @@ def table(prices: Sequence[Price]) -> str:
     lines = ["| model | data | rows | " + " | ".join(kinds) + " |", "|---|---|---:|" + "---|" * len(kinds)]
     cells: dict[tuple[str, str, int], list[str]] = {}
     for one in prices:
-        told = f"{one.points:.1f}"
+        told = f"{one.points:.1f}" if one.same is not None else f"{one.points:.3f} bits per byte"
         if one.precision != DEFAULT:
-            told += f" ({one.same:.1%} the same, {one.farthest:.3f} at most, {one.faster:.2f} x)"
+            same = "" if one.same is None else f"{one.same:.1%} the same, "
+            told += f" ({same}{one.farthest:.3f} at most, {one.faster:.2f} x)"
         cells.setdefault((one.model, one.data, one.rows), []).append(told)
     lines += [
         f"| {model} | {data} | {rows:,} | " + " | ".join(said) + " |" for (model, data, rows), said in cells.items()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.__main__ import main
-from tasks.prices import Price, measure, table
+from tasks.prices import PROSE, Price, measure, table
 from tests import minis, tiny_data
 from tests.tasks.test_figures import HEADS
 from zoo.engine import precision
@@ -47,10 +47,23 @@ def test_every_head_in_every_precision(tmp_path: Path, capsys: pytest.CaptureFix
         measure([bert], data, data, rows=3)
 
 
+@pytest.mark.skipif(precision.supported() == ("exact",), reason="this processor has one precision")
+def test_a_language_model_in_every_precision(tmp_path: Path) -> None:
+    data = tiny_data.write(tmp_path / "data")
+    heldout.write(data, tmp_path / "heldout")
+    found = measure([str(minis.gpt2_checkpoint(tmp_path / "gpt"))], data, tmp_path / "heldout", rows=3)
+    assert [one.precision for one in found] == list(precision.supported())
+    assert {one.data for one in found} == {PROSE} and {one.same for one in found} == {None}
+    assert found[0].farthest == 0 and found[0].points > 1
+    assert all(0 < one.farthest < 0.5 and abs(one.points - found[0].points) < 0.5 for one in found[1:])
+
+
 def test_the_table_has_a_row_for_each_file() -> None:
-    made = [Price("m", "d", 9, "exact", 90.0, 1, 0, 1), Price("m", "d", 9, "fast", 89.0, 0.98, 0.012, 2.5)]
+    made = [Price("m", "d", 9, "exact", 90.0, 1, 0, 1), Price("m", "d", 9, "fast", 89.0, 0.98, 0.012, 2.5),
+            Price("m", "l", 4, "exact", 1.5, None, 0, 1), Price("m", "l", 4, "fast", 1.51, None, 0.02, 2)]  # fmt: skip
     assert table(made).splitlines() == [
         "| model | data | rows | exact | fast |",
         "|---|---|---:|---|---|",
         "| m | d | 9 | 90.0 | 89.0 (98.0% the same, 0.012 at most, 2.50 x) |",
+        "| m | l | 4 | 1.500 bits per byte | 1.510 bits per byte (0.020 at most, 2.00 x) |",
     ]
