@@ -8,13 +8,15 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from huggingface_hub.utils import are_progress_bars_disabled
 
 from zoo import catalog
 from zoo.__main__ import main
-from zoo.bench import aims, apart, load, race
+from zoo.bench import aims, apart, decode, encoder, limits, load, race
 from zoo.bench.fullsize import MODELS, FullSize
 from zoo.errors import BadParameter
 
@@ -176,3 +178,25 @@ def test_a_ratio_is_that_of_the_same_round() -> None:
     assert made.ratio("ours") == 2.0
     assert made.spread("ours") == (2.0, 3.0)
     assert "| w | 1.00 (2000 ms) | 2.00 (2.00 to 3.00) |" in race.table([made])
+
+
+def test_shares_of_the_limits_are_those_of_the_work() -> None:
+    """BERT-base over one text of 100 tokens, and GPT-2 over a prompt of 10 with 3 new ones."""
+    most = limits.Limits({"exact": 100.0, "small": 400.0}, 20.0)
+    assert most.computing("small", 8e11) == 2.0 and most.reading("small", 4e10) == 2.0
+    assert most.reading("exact", 4e10) == 8.0
+    width, layers = 768, 12
+    bert_base = SimpleNamespace(
+        config=SimpleNamespace(num_hidden_layers=layers, hidden_size=width, intermediate_size=4 * width)
+    )
+    operations = 2 * 12 * layers * width**2 * 100 + 4 * layers * width * 100**2
+    assert encoder.least(cast(Any, bert_base), [100], "exact", most) == pytest.approx(operations / 1e11)
+    gpt2 = SimpleNamespace(config=SimpleNamespace(n_layer=layers, n_embd=width, n_inner=None, vocab_size=50257))
+    blocks = 12 * layers * width**2
+    wanted = 2 * blocks * 10 / 1e11 + 2 * 4 * (blocks + 50257 * width) / 20e9
+    assert decode.least(cast(Any, gpt2), 10, 3, "exact", most) == pytest.approx(wanted)
+    seconds = {"peer": [9.0], "ours exact": [4.0], "ours small": [2.0]}
+    made = race.Result("w", "peer", seconds, {}, lambda kind, most: most.computing(kind, 2e11))
+    assert made.shares(most) == {"exact": 0.5, "small": 0.25}
+    assert race.shares([made], most).splitlines()[-1] == "| w | 50% | 25% |"
+    assert race.shares([race.Result("w", "peer", seconds, {})], most) == ""

@@ -60,6 +60,8 @@ def run(
         results += made
         missing |= set(absent)
         say("\n" + race.table(made))
+        if reached := race.shares(made, most):
+            say(reached + "\n")
     served, loaded, own, waits = None, [], None, {}
     if what == "all":
         # an engine computes in a thread of its own, which the helpers of this one would slow

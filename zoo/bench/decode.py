@@ -14,6 +14,7 @@ from functools import partial
 import torch
 
 from zoo.bench import peers_decode, race
+from zoo.bench.limits import Limits
 from zoo.bench.ours import stand_in
 from zoo.engine import Engine
 from zoo.family import Model
@@ -40,8 +41,19 @@ def measure(rounds: int = 5, tiny: bool = False) -> tuple[list[race.Result], lis
             first = next(iter(runners))
             worst = {name: _different(tokens, said[first]) for name, tokens in said.items()}
             title = f"GPT-2 124M, {streams} x ({prompt} + {new}) tokens, greedy"
-            results.append(race.Result(title, first, race.race(runners, rounds), worst))
+            floor = partial(least, next(iter(ours.values())), streams * prompt, new)
+            results.append(race.Result(title, first, race.race(runners, rounds), worst, floor))
         return results, missing
+
+
+def least(model: Model, prompt: int, new: int, precision: str, most: Limits) -> float:
+    """Seconds that this machine needs for so many tokens of prompts, and to read GPT-2's weights once for each of the
+    passes that give the new ones; the scores' matrix, the embedding, is one of them."""
+    config = model.config
+    inner = config.n_inner or 4 * config.n_embd
+    blocks = config.n_layer * config.n_embd * (4 * config.n_embd + 2 * inner)
+    passes = most.reading(precision, blocks + config.vocab_size * config.n_embd) * (new - 1)
+    return most.computing(precision, 2 * blocks * prompt) + passes
 
 
 @dataclass(frozen=True)

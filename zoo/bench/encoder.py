@@ -5,13 +5,14 @@ All read the same ids of the same weights; nothing is padded, so no peer does wo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 
 from zoo.bench import peers, race
+from zoo.bench.limits import Limits
 from zoo.bench.ours import stand_in
 from zoo.contracts import Batch, Encoding
 from zoo.family import Model
@@ -35,8 +36,18 @@ def measure(rounds: int = 7, tiny: bool = False) -> tuple[list[race.Result], lis
                 first = next(iter(runners))
                 worst = {kind: float(np.abs(rows - said[first]).max()) for kind, rows in said.items()}
                 seconds = race.race(runners, rounds)
-            results.append(race.Result(f"BERT-base, {texts} x {tokens} tokens", first, seconds, worst))
+            floor = partial(least, next(iter(ours.values())), [tokens] * texts)
+            results.append(race.Result(f"BERT-base, {texts} x {tokens} tokens", first, seconds, worst, floor))
         return results, missing
+
+
+def least(model: Model, lengths: Sequence[int], precision: str, most: Limits) -> float:
+    """Seconds that this machine needs for the products of BERT over texts of these lengths: 2 operations a weight and
+    token, 4 a pair of tokens and number of the width in attention."""
+    config = model.config
+    weights = config.num_hidden_layers * config.hidden_size * (4 * config.hidden_size + 2 * config.intermediate_size)
+    pairs = config.num_hidden_layers * config.hidden_size * sum(length**2 for length in lengths)
+    return most.computing(precision, 2 * weights * sum(lengths) + 4 * pairs)
 
 
 def _rows(model: Model, batch: Batch) -> peers.Rows:

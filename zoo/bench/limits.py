@@ -13,6 +13,7 @@ from zoo.layers.packed import laid_out, rows_alone
 
 ROWS, WIDE = 512, 2048  # of the products
 MEGABYTES = 512
+BYTES = {"exact": 4, "fast": 2, "small": 1}  # of a weight
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,14 @@ class Limits:
 
     products: dict[str, float]
     memory: float
+
+    def computing(self, precision: str, operations: float) -> float:
+        """Seconds that so many operations of products take at least."""
+        return operations / self.products[precision] / 1e9
+
+    def reading(self, precision: str, weights: float) -> float:
+        """Seconds that it takes at least to read so many weights."""
+        return weights * BYTES[precision] / self.memory / 1e9
 
     def __str__(self) -> str:
         products = ", ".join(f"{kind} {value:,.0f}" for kind, value in self.products.items())

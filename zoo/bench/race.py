@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.bench.apart import Run
+from zoo.bench.limits import Limits
 
 PAUSE = 0.25  # seconds
+OURS = "ours "  # how our runners are called, before the precision
 LONG = 2.0
 
 
@@ -23,6 +25,14 @@ class Result:
     first: str
     seconds: Mapping[str, Sequence[float]]
     worst: Mapping[str, float]  # largest difference of a runner's numbers from those of `first`
+    floor: Callable[[str, Limits], float] | None = None  # seconds that this machine needs at least, by precision
+
+    def shares(self, most: Limits) -> dict[str, float]:
+        """Of each of our precisions, how much of what the machine can do at most is done."""
+        if self.floor is None:
+            return {}
+        kinds = {name: name.removeprefix(OURS) for name in self.seconds if name.startswith(OURS)}
+        return {kind: self.floor(kind, most) / self.median(name) for name, kind in kinds.items()}
 
     def median(self, runner: str) -> float:
         """Seconds."""
@@ -84,6 +94,16 @@ def table(results: Sequence[Result], notes: Sequence[str] = ()) -> str:
         cells = [_cell(result, name) for name in runners]
         lines.append(f"| {result.work} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *notes])
+
+
+def shares(results: Sequence[Result], most: Limits) -> str:
+    """Markdown: how much of the machine's limits is reached, where the least that it needs is known."""
+    kinds = list(most.products)
+    lines = [f"| of what this machine can do at most | {' | '.join(kinds)} |", "|---|" + "---:|" * len(kinds)]
+    for result in results:
+        if found := result.shares(most):
+            lines.append(f"| {result.work} | " + " | ".join(f"{found[kind]:.0%}" for kind in kinds) + " |")
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def write(results: Sequence[Result], path: Path) -> None:
