@@ -21,6 +21,7 @@ from zoo.layers.packed import (
     PackedLinear,
     PackedProjectedLstm,
     available,
+    few_weights,
     laid_out,
     multiplies_int8,
     pack,
@@ -143,6 +144,18 @@ def test_an_lstm_is_laid_out_where_a_single_row_gains(monkeypatch: pytest.Monkey
         monkeypatch.setattr("zoo.layers.packed.rows_alone", lambda gains=gains: gains)
         network = Engine().model("elmo-mini").network
         assert any(isinstance(part, PackedProjectedLstm) for part in network.modules()) is gains
+
+
+@needs_packing
+@pytest.mark.parametrize("few", [True, False])
+def test_smaller_weights_are_laid_out_where_that_gains(monkeypatch: pytest.MonkeyPatch, few: bool) -> None:
+    """In float32, of 2**18 numbers; those of 2**19 always, and smaller ones never."""
+    assert few_weights() in (True, False)
+    monkeypatch.setattr("zoo.layers.packed.WORTH_IT", 2**19)
+    monkeypatch.setattr("zoo.layers.packed.few_weights", lambda: few)
+    made = nn.Sequential(*(nn.Linear(wide, 1024) for wide in (512, 256, 128)))
+    pack(made, Kind(torch.float32))
+    assert [isinstance(part, PackedLinear) for part in made] == [True, few, False]
 
 
 @needs_packing

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -34,11 +34,14 @@ keep_few_kernels()
 ENDS: dict[Activation, tuple[str, str]] = {gelu_erf: ("gelu", "none"), gelu_tanh: ("gelu", "tanh"), relu: ("relu", "")}
 NO_END = ("none", "")
 SMALLEST = 64  # rows and columns of weights that are worth it
-# In float32 the call itself costs more than it saves for weights of fewer numbers (BERT's are 0.6 M and more), and for
-# the recurrent ones of an LSTM, which are multiplied with a single row, of fewer than ELMo's 8.4 M; and for these only
-# where `rows_alone` says so: an AMD EPYC reads laid out weights almost twice as fast, an Intel Xeon 0.85 times.
+# In float32 the call itself costs more than it saves for weights of fewer numbers (BERT's are 0.6 M and more; half of
+# that where `few_weights` says so), and for the recurrent ones of an LSTM, which are multiplied with a single row, of
+# fewer than ELMo's 8.4 M; and for these only where `rows_alone` says so: an AMD EPYC reads laid out weights almost
+# twice as fast, an Intel Xeon 0.85 times.
 WORTH_IT, WORTH_IT_RECURRENT = 2**19, 2**22
-TRIED = (4096, 1024)  # weights of the test of a machine, 16 MB
+TRIED = (
+    2**22
+)  # numbers of the weights that a machine is tried with, 16 MB: they come from memory as those of a model do
 STEPS = 127  # of int8, on either side of zero
 SMALLEST_NUMBER = 1e-30  # the largest one of a row that is all zeros
 
@@ -186,16 +189,35 @@ def available() -> bool:
 def rows_alone() -> bool:
     """Whether this processor multiplies a single row clearly faster with weights that are laid out, in float32; tried
     once a process, in about 50 ms."""
-    weight, x = torch.ones(TRIED), torch.ones(1, TRIED[1])
-    made = PackedLinear(weight, None, torch.float32)
+    return _tried(1, 1024, 4096) < 0.9
+
+
+@cache
+def few_weights() -> bool:
+    """Whether it multiplies weights of 2**18 numbers clearly faster when they are laid out: torch's other library, MKL,
+    is made for processors of Intel. 32 rows took 0.6 times as long on an AMD EPYC; tried once a process, in 60 ms."""
+    return _tried(32, 256, 1024) < 0.8
+
+
+def worth_it() -> int:
+    """How many numbers weights have at least that are laid out in float32."""
+    return WORTH_IT // 2 if few_weights() else WORTH_IT
+
+
+def _tried(rows: int, wide: int, out: int) -> float:
+    """Time of a product with weights laid out, divided by that of the plain one; the best of some tries of each."""
+    weights, x = torch.ones(TRIED // (out * wide), out, wide).unbind(), torch.ones(rows, wide)
+    packed = [PackedLinear(weight, None, torch.float32) for weight in weights]
+    plain = [partial(F.linear, weight=weight) for weight in weights]
     best = {"packed": math.inf, "plain": math.inf}
     with torch.inference_mode():
         for _ in range(12):
-            for name, run in (("packed", made), ("plain", lambda x: F.linear(x, weight))):
+            for name, ways in (("packed", packed), ("plain", plain)):
                 began = time.perf_counter()
-                run(x)
+                for run in ways:
+                    run(x)
                 best[name] = min(best[name], time.perf_counter() - began)
-    return best["packed"] < 0.9 * best["plain"]
+    return best["packed"] / best["plain"]
 
 
 def multiplies_int8() -> bool:
@@ -232,8 +254,8 @@ def pack(module: nn.Module, kind: Kind) -> None:
 
 
 def _large(linear: nn.Linear, kind: Kind) -> bool:
-    worth_it = WORTH_IT if kind.weights == torch.float32 else 0
-    return min(linear.weight.shape) >= SMALLEST and linear.weight.numel() >= worth_it
+    least = worth_it() if kind.weights == torch.float32 else 0
+    return min(linear.weight.shape) >= SMALLEST and linear.weight.numel() >= least
 
 
 def _nothing_more(x: Tensor) -> Tensor:
