@@ -95,7 +95,9 @@ def test_encoder_beside_its_peers(capsys: pytest.CaptureFixture[str], tmp_path: 
     header, _, *rows = lines[2:]
     assert "| transformers sdpa |" in header
     assert "ours exact" in header
-    assert len([row for row in rows if row.startswith("| BERT-base, ")]) == 2
+    limit = next(number for number, row in enumerate(rows) if row.startswith("| of what this machine can do at most |"))
+    for part in (rows[:limit], rows[limit:]):
+        assert len([row for row in part if row.startswith("| BERT-base, ")]) == 2
     with (tmp_path / "figures.csv").open(encoding="utf-8") as file:
         figures = list(csv.DictReader(file))
     assert {one["runner"] for one in figures if one["work"] == figures[0]["work"]} <= set(
