@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import itertools
 import random
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -86,6 +88,23 @@ def test_a_failed_load_reaches_every_waiter_and_is_tried_again(folder: Path) -> 
     assert len(errors) == 4
     assert len(calls) == 1
     assert engine.model(str(folder / "a")).heads
+
+
+def test_a_process_that_ends_while_a_model_is_opened_ends_well() -> None:
+    program = """if True:
+        import time
+        import torch
+        from zoo.engine import Engine
+        def opened(name, progress):
+            for _ in range(200):
+                torch.mm(torch.ones(400, 400), torch.ones(400, 400))
+            raise ValueError
+        Engine(open_model=opened)._store.ask("a")
+        time.sleep(0.2)
+    """
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+        assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_budget_drops_the_least_recently_used(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -157,6 +158,13 @@ def test_the_hub_does_not_answer(repository: HubServer, monkeypatch: pytest.Monk
     with pytest.raises(ModelUnavailable, match="does not answer"):
         get()
     assert len(repository.requests) == 1
+
+
+def test_a_download_ends_with_its_process(repository: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "_leaving", threading.Event())
+    access.leave()
+    with pytest.raises(DownloadFailed, match=r"process ends before config\.json of"):
+        get()
 
 
 def test_the_hub_has_an_error_of_its_own(repository: HubServer, no_waiting: list[float]) -> None:

@@ -4,6 +4,7 @@ used gone first.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections import OrderedDict
@@ -13,6 +14,10 @@ from concurrent.futures import Future
 from zoo.errors import OutOfMemory
 from zoo.family import Model
 from zoo.processor import give_memory_back
+from zoo.weights import hub
+
+CLOSING = 10  # seconds that a process waits at its end for a model that is being opened
+_opening: set[threading.Thread] = set()
 
 
 def default_budget() -> int:
@@ -52,7 +57,9 @@ class ModelStore:
                 return future
             self._loading[name] = future
         # helpers that torch starts for it end with the thread, see zoo/engine/line.py
-        threading.Thread(target=self._load, args=(name, future), name="zoo-load", daemon=True).start()
+        thread = threading.Thread(target=self._load, args=(name, future), name="zoo-load", daemon=True)
+        _opening.add(thread)
+        thread.start()
         return future
 
     def _load(self, name: str, future: Future[Model]) -> None:
@@ -69,6 +76,7 @@ class ModelStore:
         else:
             future.set_exception(error)
         del future, error  # or it and an error that it holds keep each other, and half a model, in memory
+        _opening.discard(threading.current_thread())
 
     def unload(self, name: str) -> bool:
         """Forget a model and give its memory back, unless a request runs on it; whether it was there."""
@@ -103,3 +111,11 @@ class ModelStore:
                 evicted = True
         if evicted:
             give_memory_back()
+
+
+@atexit.register
+def _close() -> None:
+    """A process is aborted that ends while torch computes in one of its threads."""
+    hub.leave()
+    for thread in list(_opening):
+        thread.join(CLOSING)

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,13 @@ PAUSES = (0.5, 2.0)  # seconds before asking once more when the Hub answers with
 RESTARTS = 3  # how often one file may begin again from its first byte, for servers that cannot go on in the middle
 
 Progress = Callable[[str, int, int | None], None]  # file, bytes that are here, bytes it has if known
+_leaving = threading.Event()
+
+
+def leave() -> None:
+    """End every download of this process with its next piece: the process ends, and other threads must let it go."""
+    _leaving.set()
+
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _COMMIT_NAME = re.compile(r"[A-Za-z0-9]{1,64}")  # what a mirror may call its commits; it becomes the name of a folder
@@ -349,6 +357,8 @@ def _bar(file: str, address: str, progress: bool | Progress) -> type:
 
         def update(self, n: float | None = 1) -> bool | None:
             """Count `n` bytes more, or less. Raises DownloadFailed at the restart that is one too many."""
+            if _leaving.is_set():
+                raise DownloadFailed(f"The process ends before {file} of {address} is here.", model=address, file=file)
             self.here += int(n or 0)
             self.restarts += (n or 0) < 0
             if self.restarts > RESTARTS:
