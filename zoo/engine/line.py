@@ -9,9 +9,9 @@ in the line by itself, a few tokens ahead of its reader, so that no pass waits f
 
 All passes are computed by one thread, and all else that torch computes while requests are answered. A thread that
 computes brings helpers of its own (OpenMP, as many as there are other cores), and its own arena of memory. As soon as
-there are more helpers than cores, each sleeps after every piece of work instead of spinning until the next: when models
-had been opened by a thread that went on living, a token of xlnet-mini took 8.3 ms, now it takes 5.0 (two cores of an
-AMD EPYC).
+these are more threads than cores, each sleeps after every piece of work instead of spinning until the next: when models
+had been opened by a thread that went on living, a token of xlnet-mini took 8.3 ms, without it 5.0 (two cores of an AMD
+EPYC).
 """
 
 from __future__ import annotations

@@ -39,9 +39,8 @@ SMALLEST = 64  # rows and columns of weights that are worth it
 # fewer than ELMo's 8.4 M; and for these only where `rows_alone` says so: an AMD EPYC reads laid out weights almost
 # twice as fast, an Intel Xeon 0.85 times.
 WORTH_IT, WORTH_IT_RECURRENT = 2**19, 2**22
-TRIED = (
-    2**22
-)  # numbers of the weights that a machine is tried with, 16 MB: they come from memory as those of a model do
+# Numbers of the weights that a machine is tried with, 16 MB: so many come from memory, as those of a model do.
+TRIED = 2**22
 STEPS = 127  # of int8, on either side of zero
 SMALLEST_NUMBER = 1e-30  # the largest one of a row that is all zeros
 
