@@ -12,13 +12,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks import TASKS, summarize
 from tasks.intake import Row, Sheet
 from tasks.results import Result
-from zoo.engine import Engine
 from zoo.errors import BadParameter, InputEmpty, InputTooLong, ZooError
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 TARGET = 0.4  # seconds of a chunk
 FIRST, LEAST = 500, 200  # characters of the first chunk, and of the smallest

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tasks.checks import head_of, text_of, timed, truncation, whole
 from tasks.results import Result, Score, certainty
-from zoo.engine import Engine
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 
 def run(engine: Engine, model: str, text: str, head: str | None = None, top_k: int | None = None) -> Result:

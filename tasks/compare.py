@@ -10,12 +10,14 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks import TASKS
 from tasks.results import Result
-from zoo.engine import Engine
 from zoo.errors import BadParameter, Internal, ZooError
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 LOG = logging.getLogger(__name__)
 MOST = 4  # models at once

@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tasks import classify, nli, qa, summarize
 from tasks.results import Result
-from zoo.engine import Engine
 from zoo.errors import BadData, BadParameter, MissingPackage
 from zoo.rows import read_rows
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 CHUNK = 256  # rows handed to the engine at once, so that equal lengths meet
 SHOWN = 240  # characters of a text among the worst rows

@@ -9,15 +9,17 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks import TASKS
 from tasks.checks import head_of, text_of
 from tasks.results import Result
 from tasks.summarize import PROMPT
-from zoo.engine import Engine, reasons
-from zoo.engine.explain import METHODS, Attribution, Method, Word, words
+from zoo.engine.words import METHODS, Attribution, Method, Word, words
 from zoo.errors import BadParameter, Unsupported, did_you_mean
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 MOST_REDUCED = 40  # words of a text that is reduced: each step reads it once for every word that is left
 MASKS = ("[MASK]", "<mask>")  # as vocabularies spell a hidden word
@@ -69,6 +71,8 @@ def why(
     Of a summary the token of that number is explained; of a question without an answer, the best part of the passage
     nevertheless. Raises what the task raises, and BadParameter for methods and tokens that are not there.
     """
+    from zoo.engine import reasons  # needs torch
+
     chosen = method_of(method)
     result = TASKS[task].run(engine, model, *texts, head=head, **options)
     asked = head_of(model, task, head)
@@ -106,6 +110,8 @@ def _why_token(
     started: float,
     options: Mapping[str, Any],
 ) -> Why:
+    from zoo.engine import reasons  # needs torch
+
     if not 0 <= token < len(result.pieces):
         count = len(result.pieces)
         raise BadParameter(f"The summary has {count} tokens, counted from 0; {token} is not one of them.")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tasks.checks import head_of, text_of, timed, truncation
 from tasks.results import Result, Score, certainty
-from zoo.engine import Classified, Engine
+from zoo.engine import Classified
 from zoo.engine.answers import Timings
 from zoo.errors import Unsupported
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 WORDS = {
     "entailment": "the premise entails the hypothesis",

@@ -6,11 +6,15 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tasks.checks import head_of, text_of, timed, truncation, whole
 from tasks.results import Result, Score, Span, certainty
 from zoo import catalog
-from zoo.engine import Engine, Spanned, SpanWindow
+from zoo.engine import Spanned, SpanWindow
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 BEST = 20  # candidates kept, as in the original SQuAD code of BERT; probabilities are over these
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tasks import TASKS, explain
 from tasks.checks import text_of
 from tasks.evaluate import field, first_rows, needs
-from zoo.engine import Engine
-from zoo.engine.explain import METHODS, words
+from zoo.engine.words import METHODS, words
 from zoo.errors import BadData, BadParameter
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 ABLE = ("nli", "classify")  # an answer is a label, which changes or not
 ENOUGH = 0.05

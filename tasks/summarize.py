@@ -6,14 +6,16 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.checks import head_of, text_of, truncation, whole
 from tasks.results import Piece, Result
-from zoo.engine import Engine
 from zoo.engine.answers import Timings
 from zoo.errors import BadParameter
-from zoo.generation import Sampling
+from zoo.sampling import Sampling
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 PROMPT = "TL;DR:"
 

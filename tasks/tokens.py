@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tasks.checks import text_of
-from zoo.engine import Engine
 from zoo.errors import ZooError
-from zoo.family import Model
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
+    from zoo.family import Model
 
 MOST_SHOWN = 400  # pieces of a text
 UNKNOWN = ("[UNK]", "<unk>", "xxunk", "<UNK>")  # as vocabularies spell it

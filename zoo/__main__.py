@@ -153,7 +153,7 @@ def _pull(source: str, as_json: bool, refresh: bool) -> int:
 
 
 def _convert(source: str, folder: Path, shard: float, as_json: bool) -> int:
-    from zoo import catalog
+    from zoo.models.shelf import FAMILIES
     from zoo.opening import load, locate
     from zoo.weights import convert
     from zoo.weights.load import open_folder
@@ -163,10 +163,10 @@ def _convert(source: str, folder: Path, shard: float, as_json: bool) -> int:
     convert.check_target(folder)
     fetched, row = locate(source, progress=True)
     model = load(source, progress=True)
-    _, files = open_folder(fetched.folder, catalog.FAMILIES, source, row.family if row else None)
+    _, files = open_folder(fetched.folder, FAMILIES, source, row.family if row else None)
     facts = {"Paper": row.paper} if row and row.paper else {}
     facts["Licence"] = row.licence if row else "see where it comes from"
-    written = convert.convert(model, files, folder, catalog.FAMILIES, facts, int(shard * 1e9))
+    written = convert.convert(model, files, folder, FAMILIES, facts, int(shard * 1e9))
     if as_json:
         _print_json({"folder": str(folder), "files": written.files, "dropped": written.dropped})
     else:

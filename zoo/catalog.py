@@ -13,12 +13,10 @@ from functools import cache, partial
 from pathlib import Path
 
 from zoo.errors import UnknownModel, did_you_mean
-from zoo.family import Family
-from zoo.models import bert, elmo, gpt, gpt2, ulmfit, xlnet
+from zoo.families import FAMILIES, FamilyCard
 
 EMBEDDED = Path(__file__).parent / "checkpoints"
 RESULTS = EMBEDDED / "results.csv"  # written by `python -m tasks eval --all`
-FAMILIES: tuple[Family, ...] = (elmo.FAMILY, ulmfit.FAMILY, gpt.FAMILY, bert.FAMILY, gpt2.FAMILY, xlnet.FAMILY)
 
 NLI_TEXTATTACK = ("contradiction", "entailment", "neutral")  # its label ids are not GLUE's
 SENTIMENT = ("negative", "positive")
@@ -348,6 +346,6 @@ def by_task(task: str) -> list[Checkpoint]:
     return [c for c in CHECKPOINTS if task in c.tasks]
 
 
-def family(name: str) -> Family:
-    """The family of that name."""
+def family(name: str) -> FamilyCard:
+    """What a visitor reads of the family of that name; zoo/models/ computes it."""
     return next(f for f in FAMILIES if f.name == name)

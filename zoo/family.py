@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from zoo.contracts import Batch, HeadSpec, Hidden, LayerMix, MixesLayers, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint, Unsupported
+from zoo.families import FamilyCard
 from zoo.weights.keymap import KeyTable, LoadReport
 from zoo.weights.layout import Layout, Opened
 
@@ -79,11 +80,7 @@ class Network(nn.Module):
 class Family:
     """One architecture: how its config, network, key table, heads and tokenizer come to be."""
 
-    name: str
-    title: str
-    paper: str  # short citation
-    url: str
-    year: int
+    card: FamilyCard
     model_types: tuple[str, ...]  # values of `model_type` in config.json that mean this family
     read_config: Callable[[Mapping[str, Any], LoadReport], Any]
     build: Callable[[Any, Mapping[str, HeadSpec]], Network]  # config, heads -> network
@@ -95,8 +92,16 @@ class Family:
     new_state: Callable[[Any, int, int, Tensor], State] | None = None  # config, texts, capacity, like
     vocabulary: Callable[[Any], int] = lambda config: int(config.vocab_size)  # rows of the embedding
     layouts: tuple[Layout, ...] = ()  # how its checkpoints are published beside config.json with a model_type
-    cannot: Mapping[str, str] = field(default_factory=dict)  # task -> why no checkpoint of the family answers it
-    about: str = ""  # one sentence for a visitor: what it reads, and what it learnt from
+
+    @property
+    def name(self) -> str:
+        """By which the catalog knows it."""
+        return self.card.name
+
+    @property
+    def title(self) -> str:
+        """As people write it."""
+        return self.card.title
 
 
 @dataclass(frozen=True)

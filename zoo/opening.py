@@ -8,6 +8,7 @@ from pathlib import Path
 from zoo import catalog
 from zoo.errors import Unsupported
 from zoo.family import Model
+from zoo.models.shelf import FAMILIES
 from zoo.weights.fetch import Fetched, resolve
 from zoo.weights.hub import Progress
 from zoo.weights.load import load_folder
@@ -23,7 +24,7 @@ def load(source: str | Path, progress: bool | Progress = False) -> Model:
     fetched, row = locate(str(source), progress)
     return load_folder(
         fetched.folder,
-        catalog.FAMILIES,
+        FAMILIES,
         name=row.name if row else str(source),
         source=fetched.source,
         revision=fetched.revision,
@@ -51,7 +52,7 @@ def locate(
     elif "/" not in source and not Path(source).exists():
         catalog.get(source)  # raises, with close names
     assumed = row.family if row else None
-    return resolve(source, catalog.FAMILIES, progress, refresh, catalog.names(), assumed), row
+    return resolve(source, FAMILIES, progress, refresh, catalog.names(), assumed), row
 
 
 def embedded_revision(folder: Path) -> str:

@@ -11,6 +11,7 @@ from zoo import catalog
 from zoo.catalog import Checkpoint
 from zoo.contracts import HeadSpec
 from zoo.errors import Unsupported
+from zoo.models.shelf import FAMILIES
 from zoo.weights import keymap
 from zoo.weights.formats import weight_files
 from zoo.weights.load import NATIVE, open_folder
@@ -36,7 +37,7 @@ def add(folder: Path) -> Checkpoint:
 def row_of(folder: Path) -> Checkpoint:
     """What config.json and the weights say of a checkpoint. Raises BadCheckpoint, or Unsupported for one without a
     head that answers a task."""
-    family, files = open_folder(folder, catalog.FAMILIES, str(folder))
+    family, files = open_folder(folder, FAMILIES, str(folder))
     raw = files.config
     if NATIVE in raw:
         heads = {name: HeadSpec(spec["kind"], tuple(spec["labels"])) for name, spec in raw[NATIVE]["heads"].items()}

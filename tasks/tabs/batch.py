@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.components import Component
@@ -23,8 +23,10 @@ from tasks.tabs.common import COUNT
 from tasks.tabs.menus import choice, chosen, menu, rows
 from tasks.tabs.samples import SAMPLES
 from zoo import catalog
-from zoo.engine import Engine
 from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 QUEUE: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 2}  # so that a short one passes a long one
 ORDER = ("classify", "nli", "qa", "summarize")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.components import Component
@@ -21,8 +21,10 @@ from tasks.tabs import chips, saved, share, views, why
 from tasks.tabs.asking import INFER, LIGHT, TaskTab, failures
 from tasks.tabs.examples import EXAMPLES, Example
 from tasks.tabs.menus import LONG, absent, menu, waiting, with_head
-from zoo.engine import Engine
 from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 COUNT = itertools.count()  # makes two equal answers differ, so that the page draws the second one too
 

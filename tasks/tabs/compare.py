@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.components import Component
@@ -18,8 +18,10 @@ from tasks.tabs import ballot, chips, links, menus, share, views
 from tasks.tabs.asking import INFER, LIGHT, Option, TaskTab, failures, guarded
 from tasks.tabs.examples import ALICE, APOLLO, VOLCANO
 from zoo import catalog
-from zoo.engine import Engine
 from zoo.errors import BadParameter
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 REDRAW = 0.12  # seconds between two drawings of columns that grow
 LABELS = {

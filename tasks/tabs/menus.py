@@ -10,7 +10,7 @@ from tasks import TASKS
 from zoo import catalog
 from zoo.catalog import Checkpoint
 from zoo.errors import UnknownModel, did_you_mean
-from zoo.family import Family
+from zoo.families import FamilyCard
 
 LANGUAGES = {
     "en": "English",
@@ -68,7 +68,7 @@ def chosen(task: str, value: str | None) -> tuple[str, str | None]:
     return name, head or None
 
 
-def absent(task: str) -> list[tuple[Family, str]]:
+def absent(task: str) -> list[tuple[FamilyCard, str]]:
     """The families that answer a task with no checkpoint, each with the reason that it declares."""
     here = {row.family for row in catalog.by_task(task)}
     return [(one, one.cannot[task]) for one in catalog.FAMILIES if one.name not in here and task in one.cannot]
@@ -79,6 +79,16 @@ def languages(row: Checkpoint, most: int = 3) -> str:
     if len(row.languages) > most:
         return f"{len(row.languages)} languages"
     return ", ".join(LANGUAGES.get(code, code) for code in row.languages)
+
+
+def tasks_of(row: Checkpoint) -> str:
+    """The tasks that it answers, in words."""
+    return ", ".join(TASKS[task].title for task in row.tasks) or "no task by itself"
+
+
+def here(row: Checkpoint) -> str:
+    """Where a checkpoint comes from that need not be fetched. A visitor learns no path of the machine."""
+    return "a folder of your own" if row.own else "ships with the project"
 
 
 def _label(row: Checkpoint, task: str, head: str) -> str:

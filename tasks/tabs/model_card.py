@@ -6,21 +6,24 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks import TASKS
 from tasks.results import Score
 from tasks.tabs import menus
 from tasks.tabs.parity import parity_of
-from tasks.tabs.views import bars, esc, link
+from tasks.tabs.views import bars, esc, link, megabytes
 from zoo import catalog, lineage
 from zoo.catalog import Checkpoint
 from zoo.contracts import LayerMix, Tokenizer
-from zoo.engine import Engine
 from zoo.family import Model
+from zoo.models import shelf
 from zoo.weights.keymap import LoadReport
 from zoo.weights.layout import Opened
 from zoo.weights.load import NATIVE
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 SAMPLES = {"zh": "斑马不会被二零一八年的模型吓倒。"}  # by language; else
 SAMPLE = "In 2018 the zookeeper's unflappable zebras weren't overfitting."
@@ -39,7 +42,7 @@ def card(engine: Engine, row: Checkpoint, trouble: str = "") -> str:
     config = _config(row, model)
     exact = parity_of(family.name)
     facts = [
-        ("Answers", esc(tasks_of(row))),
+        ("Answers", esc(menus.tasks_of(row))),
         ("Family", f"{esc(family.title)}, {family.year}"),
         ("Paper", esc(row.paper)),
         ("Paper of the family" if row.paper else "Paper", link(family.url, family.paper)),
@@ -53,7 +56,7 @@ def card(engine: Engine, row: Checkpoint, trouble: str = "") -> str:
         ("Weights", f"{row.megabytes:,} MB on disk" + (f", {megabytes(held)} in memory" if held is not None else "")),
         ("Files", "<br>".join(f"{esc(path.name)}, {_size(path)}" for path in files(row))),
         ("Licence", esc(row.licence)),
-        ("Source", here(row) if row.embedded else link(_page(row), row.source)),
+        ("Source", menus.here(row) if row.embedded else link(_page(row), row.source)),
         ("Revision", esc(_revision(row, model))),
         ("Limits", _limits(row)),
         *_mixes(model),
@@ -109,7 +112,7 @@ def _changes(row: Checkpoint) -> list[tuple[str, str]]:
 def _config(row: Checkpoint, model: Model | None) -> Any:
     """The config of a checkpoint whose config.json is here, or which is in memory; else None."""
     if _has_config(row):
-        return catalog.family(row.family).read_config(_raw(row), LoadReport())
+        return shelf.family(row.family).read_config(_raw(row), LoadReport())
     return model.config if model is not None else None
 
 
@@ -117,7 +120,7 @@ def _network(row: Checkpoint, config: Any) -> str:
     """Layers, width, heads, vocabulary, longest input: as many of them as the family has."""
     if config is None:
         return ""
-    family = catalog.family(row.family)
+    family = shelf.family(row.family)
     found = {word: next((getattr(config, name) for name in names if hasattr(config, name)), None)
              for word, names in SIZES.items()}  # fmt: skip
     told = [
@@ -149,7 +152,7 @@ def _sample(row: Checkpoint, model: Model | None, config: Any) -> str:
 def _tokenizer(name: str, revision: str) -> Tokenizer:
     """The tokenizer of a checkpoint whose files are here, without its weights; `revision` only tells old from new."""
     row = catalog.get(name)
-    family, raw = catalog.family(row.family), _raw(row)
+    family, raw = shelf.family(row.family), _raw(row)
     return family.read_tokenizer(Opened(_folder(row), raw), family.read_config(raw, LoadReport()))
 
 
@@ -201,21 +204,6 @@ def _figures(metrics: Mapping[str, float]) -> str:
     return ", ".join(
         f"{name.replace('_', ' ')} {value:.{2 if 'bits' in name else 1}f}" for name, value in metrics.items()
     )
-
-
-def tasks_of(row: Checkpoint) -> str:
-    """The tasks that it answers, in words."""
-    return ", ".join(TASKS[task].title for task in row.tasks) or "no task by itself"
-
-
-def megabytes(count: int) -> str:
-    """1.2 GB, 50 MB; of bytes, by powers of two as memory is counted."""
-    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
-
-
-def here(row: Checkpoint) -> str:
-    """Where a checkpoint comes from that need not be fetched. A visitor learns no path of the machine."""
-    return "a folder of your own" if row.own else "ships with the project"
 
 
 def _page(row: Checkpoint) -> str:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.components import Component
 
 from tasks.tabs import compare, filters, leaderboard, lineage, menus
 from tasks.tabs.asking import INFER, LIGHT, failures
-from tasks.tabs.model_card import card, here, megabytes, tasks_of
 from tasks.tabs.parity import parity_of, parity_table
-from tasks.tabs.views import esc, link
+from tasks.tabs.views import esc, link, megabytes
 from zoo import catalog
 from zoo.catalog import Checkpoint
-from zoo.engine import Engine
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 Drawn = tuple[str, tuple[str, str], list[tuple[str, int]]]  # the open card, its trouble, models in memory
 COLUMNS = ("Name", "Answers", "Language", "Parameters", "Size", "Licence", "State")
@@ -144,6 +145,8 @@ def table(engine: Engine, opened: str, trouble: tuple[str, str] = ("", "")) -> s
     A line each, with the card of `opened` under its line; `trouble` is a name and what went wrong when it was loaded.
     models.js keeps open what a visitor opened.
     """
+    from tasks.tabs.model_card import card  # needs torch, as the engine does
+
     memory = f"Models in memory take {megabytes(engine.used_bytes)} of {megabytes(engine.memory_bytes)}."
     shown = catalog.find(opened)
     told = card(engine, shown, trouble[1] if trouble[0] == opened else "") if shown is not None else ""
@@ -187,12 +190,14 @@ def _line(row: Checkpoint, loaded: bool, opened: bool) -> str:
     state = "in memory" if loaded else "ready" if row.embedded else "to download"
     kind = "on" if loaded else "ready" if row.embedded else "off"
     family = catalog.family(row.family).title
-    source = f"{family}, {here(row)}" if row.embedded else row.source
-    words = " ".join([row.name, source, family, tasks_of(row), menus.languages(row), state, row.about, *row.labels])
+    source = f"{family}, {menus.here(row)}" if row.embedded else row.source
+    words = " ".join(
+        [row.name, source, family, menus.tasks_of(row), menus.languages(row), state, row.about, *row.labels]
+    )
     cells = (
         f'<button type="button" aria-expanded="{str(opened).lower()}">{esc(row.name)}</button>'
         f'<span class="mz-source-id mz-wide">{esc(source)}</span>',
-        esc(tasks_of(row)),
+        esc(menus.tasks_of(row)),
         esc(menus.languages(row)),
         _parameters(row.parameters),
         f"{row.megabytes:,} MB",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -12,7 +12,9 @@ from tasks.intake import MOST_BYTES
 from tasks.tabs import batch, classify, compare, language, links, models, nli, qa, summarize, tokens, views
 from tasks.tabs.asking import LIGHT
 from tasks.tabs.common import Built, build
-from zoo.engine import Engine
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 HERE = Path(__file__).parent
 TABS = (summarize.TAB, nli.TAB, qa.TAB, classify.TAB)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.components import Component
@@ -13,7 +13,9 @@ from tasks.results import Result
 from tasks.tabs import views
 from tasks.tabs.asking import Option, TaskTab
 from tasks.tabs.menus import chosen
-from zoo.engine import Engine
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 NO_ANSWER = (("If the model was trained to", None), ("Yes", True), ("No, always give a span", False))
 

@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks import TASKS
 from tasks.results import Result, Score, Span, Truncation
 from tasks.tabs.examples import EXAMPLES
 from zoo import catalog
-from zoo.engine import Engine
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 FILE = Path(__file__).with_name("saved.json")
 NEAR = 0.01  # how far a probability may be off on another processor
@@ -88,6 +90,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tasks.tabs.saved", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the file is out of date")
     options = parser.parse_args()
+    from zoo.engine import Engine
+
     made = compute(Engine())
     changed = differences(read(), made)
     sys.stderr.write("\n".join(changed or ["saved.json is up to date"]) + "\n")

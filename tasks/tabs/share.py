@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.components import Component
@@ -14,8 +14,10 @@ from tasks import TASKS
 from tasks.compare import Asked
 from tasks.tabs import code, links, views
 from tasks.tabs.asking import INFER, TaskTab, guarded
-from zoo.engine import Engine
 from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 COPY = """element.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-copy]");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
@@ -12,8 +13,10 @@ from tasks.tabs import menus, views
 from tasks.tabs.asking import INFER, guarded
 from tasks.tokens import Cut, Token
 from zoo import catalog
-from zoo.engine import Engine
 from zoo.errors import BadParameter, UnknownModel, did_you_mean
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 MOST = 8  # tokenizers at once
 SAMPLE = (

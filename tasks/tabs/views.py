@@ -181,6 +181,11 @@ def timings(made: Result, saved: bool = False) -> str:
     return " · ".join(words)
 
 
+def megabytes(count: int) -> str:
+    """1.2 GB, 50 MB; of bytes, by powers of two as memory is counted."""
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
+
+
 def seconds(value: float) -> str:
     """1.2 s, 34 ms, 0.4 ms."""
     if value >= 1:

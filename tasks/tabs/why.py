@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.components import Component
@@ -12,9 +12,11 @@ from tasks import explain
 from tasks.checks import head_of
 from tasks.tabs import views, why_views
 from tasks.tabs.asking import INFER, Asked, TaskTab, guarded
-from zoo.engine import Engine, reasons
-from zoo.engine.explain import METHODS
+from zoo.engine.words import METHODS
 from zoo.errors import BadParameter
+
+if TYPE_CHECKING:
+    from zoo.engine import Engine
 
 ATTENTION = "attention"
 LAYERS = "layers"
@@ -120,6 +122,8 @@ def explanation(
     special: bool = True,
 ) -> str:
     """The card of one kind of explanation. Raises ZooError."""
+    from zoo.engine import reasons  # needs torch
+
     first, second = asked.texts[0], asked.texts[1] if len(asked.texts) > 1 else None
     if kind == ATTENTION:
         return why_views.attention(reasons.attention(engine, asked.model, (first, second)), layer, head, special)

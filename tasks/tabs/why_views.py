@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tasks.explain import Reduced, WhatIf, Why
 from tasks.results import Piece, Result
 from tasks.tabs.views import bars, esc, seconds
-from zoo.engine.explain import Word
-from zoo.engine.reasons import Attention, Layers
+from zoo.engine.words import Word
+
+if TYPE_CHECKING:
+    from zoo.engine.reasons import Attention, Layers
 
 TOP = 10  # words in the table
 SIDE = 34  # tokens up to which a map of attention is a table with the words at its sides

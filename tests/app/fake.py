@@ -16,8 +16,7 @@ from typing import Any
 import torch
 
 from zoo.contracts import LayerMix
-from zoo.engine.answers import Classified, Generated, Spanned, SpanWindow, Timings
-from zoo.engine.reading import Read
+from zoo.engine.answers import Classified, Generated, Read, Spanned, SpanWindow, Timings
 from zoo.errors import ModelUnavailable
 
 SECRET = "a path that no visitor may see"

@@ -19,6 +19,7 @@ from tests.app.fake import FakeEngine
 from zoo import catalog, load
 from zoo.family import Model
 from zoo.lineage import SYSTEMS, checkpoints, children, get
+from zoo.models.shelf import FAMILIES
 
 GRAPH = lineage.graph()
 KEYS = [system.key for system in SYSTEMS]
@@ -219,7 +220,7 @@ def test_a_folder_of_the_user_without_a_config_has_a_card(tmp_path):
     assert "zoo.load(&#x27;FOLDER&#x27;)" in card
 
 
-@pytest.mark.parametrize("family", catalog.FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_every_family_tells_its_layers_and_width(family):
     names = {field.name for field in fields(get_type_hints(family.read_config)["return"])}
     for word in ("layers", "width"):

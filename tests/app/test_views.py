@@ -17,6 +17,7 @@ from zoo import catalog
 from zoo.errors import UnknownModel
 from zoo.family import Model, Network
 from zoo.layers.scalar_mix import ScalarMix
+from zoo.models.shelf import FAMILIES
 from zoo.weights.keymap import LoadReport
 
 PASSAGE = "Rome is old. Rome is in Italy."
@@ -148,7 +149,7 @@ def test_a_model_tells_how_its_heads_mix_the_layers():
         mix.weights.copy_(torch.tensor([0.0, 1.0, 2.0]))
         mix.gamma.fill_(0.5)
     heads = {"nli": nn.Sequential(mix, nn.Linear(2, 2)), "plain": nn.Linear(2, 2)}
-    model = Model("m", catalog.FAMILIES[0], None, Network(nn.Identity(), heads), None, {}, "m", "r", LoadReport())
+    model = Model("m", FAMILIES[0], None, Network(nn.Identity(), heads), None, {}, "m", "r", LoadReport())
     ((head, shown),) = model.mixes
     assert (head, shown.gamma) == ("nli", 0.5)
     assert shown.weights == pytest.approx((0.0900, 0.2447, 0.6652), abs=1e-4)

@@ -27,8 +27,9 @@ def main() -> int:
     """Compare and print; 1 where something differs."""
     from zoo import Engine, load
     from zoo.engine import reading
-    from zoo.generation import Sampling, generate
+    from zoo.generation import generate
     from zoo.rows import read_rows
+    from zoo.sampling import Sampling
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=Path, nargs="+", required=True, help="rows with a document or a context")

@@ -16,6 +16,8 @@ import torch
 import transformers
 from torch import Tensor
 
+from zoo.layers import relative
+
 LIMIT = 1e-5
 REFERENCE = f"transformers {transformers.__version__}"
 ITSELF = "itself"  # two ways of computing the same with our own code
@@ -113,3 +115,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     target = config.getoption("--parity", default=None)
     if target is not None:
         target.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XLNet's tokens ask in blocks, of which a short text has several, too."""
+    monkeypatch.setattr(relative, "BLOCK", 5)

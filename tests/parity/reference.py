@@ -13,9 +13,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 
-from zoo.catalog import FAMILIES
 from zoo.contracts import Batch, Encoding, Trace
 from zoo.family import Model
+from zoo.models.shelf import FAMILIES
 from zoo.weights.load import load_folder
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -25,11 +25,10 @@ from tests.parity.conftest import ITSELF
 from tests.parity.reference import SHARED, load
 from tests.published import elmo as published
 from zoo import generation
-from zoo.catalog import family
 from zoo.contracts import Batch, Encoding, Pieces, Trace
 from zoo.family import Model, empty_network
-from zoo.generation import Sampling
-from zoo.models.elmo import BothWays, ElmoState, log_probabilities
+from zoo.models.elmo import FAMILY, BothWays, ElmoState, log_probabilities
+from zoo.sampling import Sampling
 from zoo.weights import keymap
 from zoo.weights.convert import convert
 from zoo.weights.formats import read_tensors
@@ -365,7 +364,7 @@ def test_fixture_simple_tagger(tmp_path: Path) -> None:
     inside = load(nli)
     shape = {name: getattr(model.config, name) for name in ("dim", "projection_dim", "filters", "char_dim")}
     config = replace(inside.config, **shape)
-    network = empty_network(family("elmo"), config, {"nli": inside.heads["nli"]})
+    network = empty_network(FAMILY, config, {"nli": inside.heads["nli"]})
     wanted = {n: t.shape for n, t in slots(network).items() if n.startswith("body.") or ".mix." in n}
     filled, _ = keymap.apply(model.family.keys(config, inside.heads, ()), elmo, wanted, str(path), "ELMo")
     for name, tensor in slots(model.network).items():

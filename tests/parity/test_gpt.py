@@ -27,12 +27,12 @@ from tests.parity.reference import (
 )
 from tests.published import gpt as published
 from zoo import Engine
-from zoo.catalog import FAMILIES
 from zoo.contracts import Batch
 from zoo.errors import BadCheckpoint, CheckpointMismatch
 from zoo.family import Model
-from zoo.generation import Sampling
 from zoo.layers.attention import CausalAttention
+from zoo.models.shelf import FAMILIES
+from zoo.sampling import Sampling
 from zoo.weights.load import load_folder
 
 LONGEST = 47

@@ -18,8 +18,8 @@ from zoo import Engine
 from zoo.contracts import Batch
 from zoo.errors import BadCheckpoint
 from zoo.family import Model
-from zoo.generation import Sampling
 from zoo.models import gpt2
+from zoo.sampling import Sampling
 from zoo.training.export import export
 from zoo.weights.layout import Opened
 

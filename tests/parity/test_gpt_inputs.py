@@ -24,12 +24,12 @@ from tests.parity.strings import NASTY
 from tests.parity.test_gpt import LONGEST, SHAPES, VOCABULARY, make
 from tests.published import gpt as published
 from zoo import Engine
-from zoo.catalog import FAMILIES
 from zoo.contracts import Batch, HeadSpec
 from zoo.errors import BadCheckpoint, InputEmpty
 from zoo.family import Model
-from zoo.generation import Sampling
 from zoo.models import gpt
+from zoo.models.shelf import FAMILIES
+from zoo.sampling import Sampling
 from zoo.training.export import export
 from zoo.weights.layout import Opened
 from zoo.weights.load import load_folder

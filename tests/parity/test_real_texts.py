@@ -25,7 +25,7 @@ from transformers import BertTokenizer, GPT2Tokenizer, OpenAIGPTTokenizer, XLNet
 from tests.parity.reference import SHARED
 from tests.parity.strings import NASTY, varied
 from tests.published.xlnet import convert
-from zoo import catalog
+from zoo.models import shelf
 from zoo.weights.layout import Opened
 
 pytestmark = [
@@ -134,7 +134,7 @@ def test_ids_and_offsets(shape: str, tmp_path: Path, parity: Any) -> None:
         shutil.copy(SHARED / "vocab" / name, tmp_path / target)
     if published.options:
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(published.options), encoding="utf-8")
-    family = catalog.family(published.family)
+    family = shelf.family(published.family)
     config = SimpleNamespace(vocab_size=50_257, eos_token_id=None)
     ours, theirs = family.read_tokenizer(Opened(tmp_path), config), published.reference(tmp_path)
     for begin in range(0, len(texts()), 2_000):

@@ -20,9 +20,12 @@ from tests.parity.test_xlnet import PAD, SHAPES, VOCABULARY, make
 from tests.published.xlnet import STAND_IN, spiece
 from zoo.contracts import Batch, Encoding, Trace
 from zoo.family import Model
-from zoo.generation import Sampling, generate
+from zoo.generation import generate
 from zoo.layers.relative import Memory
 from zoo.models.xlnet import Prefix, Xlnet
+from zoo.sampling import Sampling
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 BI = [name for name, options in SHAPES.items() if options.get("attn_type") != "uni"]
 UNI = [name for name in SHAPES if name not in BI]

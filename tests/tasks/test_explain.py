@@ -9,7 +9,7 @@ import pytest
 from tasks import classify, explain, nli
 from tests import nets
 from zoo import Engine
-from zoo.engine.explain import METHODS, words
+from zoo.engine.words import METHODS, words
 from zoo.errors import BadParameter, Unsupported
 
 PAIR = ("The cat sat on a mat.", "The dog is not asleep.")

@@ -14,7 +14,7 @@ from tasks.saliency import measure
 from tests import nets
 from zoo import Engine
 from zoo.contracts import Batch, Hidden
-from zoo.engine.explain import METHODS
+from zoo.engine.words import METHODS
 from zoo.errors import BadData, BadParameter
 from zoo.family import Network
 

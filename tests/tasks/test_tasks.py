@@ -14,7 +14,7 @@ from tasks.results import Score, Span, Truncation, certainty
 from tests import minis
 from zoo import Engine, catalog
 from zoo.engine import Spanned, SpanWindow
-from zoo.engine.reading import Read
+from zoo.engine.answers import Read
 from zoo.errors import BadParameter, InputEmpty, InputTooLong, UnknownModel, Unsupported
 
 NASTY = [

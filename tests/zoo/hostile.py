@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from tests import tiny
-from zoo import catalog
 from zoo.errors import BadCheckpoint, ZooError
+from zoo.models.shelf import FAMILIES
 from zoo.weights.load import load_folder
 
 
@@ -35,7 +35,7 @@ def folder_with(tmp_path: Path, **config: Any) -> Path:
 
 def refused(folder: Path, *words: str, error: type[ZooError] = BadCheckpoint) -> None:
     with pytest.raises(error) as caught:
-        load_folder(folder, catalog.FAMILIES)
+        load_folder(folder, FAMILIES)
     for word in words:
         assert word in caught.value.message, caught.value.message
 

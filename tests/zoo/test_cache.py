@@ -15,7 +15,8 @@ from tests import minis
 from zoo import Engine
 from zoo.engine.answers import Timings
 from zoo.engine.cache import Cache, Prompts
-from zoo.generation import Sampling, Stream, advance, generate
+from zoo.generation import Stream, advance, generate
+from zoo.sampling import Sampling
 
 TEXTS: list[tuple[str, str | None]] = [("one cat", "two cats"), ("abc", "def"), ("one cat", "two cats")]
 

@@ -21,10 +21,10 @@ from zoo.contracts import Batch, Encoding
 from zoo.engine import Engine
 from zoo.errors import BadCheckpoint, BadParameter
 from zoo.family import Network
-from zoo.generation import Sampling
 from zoo.layers.projected_lstm import ProjectedLstm
 from zoo.models import elmo
 from zoo.models.elmo_readers import ReaderConfig, Sentences, matches, numbered, read_readers
+from zoo.sampling import Sampling
 from zoo.tokenizers.chars import BEGIN, END, UNKNOWN, CharacterRows, CharacterTokenizer
 from zoo.training import elmo_lm, elmo_mini, elmo_words, finetune, loop
 from zoo.training.elmo_lm import Reader, Sampler, Windows

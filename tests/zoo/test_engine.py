@@ -25,8 +25,8 @@ from zoo.engine import reasons, windows
 from zoo.engine.answers import Timings
 from zoo.engine.line import LINE
 from zoo.errors import BadParameter, InputTooLong, OutOfMemory, UnknownModel, Unsupported
-from zoo.generation import Sampling
 from zoo.layers.attention import KeyValues
+from zoo.sampling import Sampling
 
 
 @pytest.fixture(scope="module")

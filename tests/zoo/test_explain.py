@@ -13,9 +13,10 @@ from tests import nets
 from zoo import Engine
 from zoo.contracts import Batch, Encoding
 from zoo.engine import reasons
-from zoo.engine.explain import METHODS, Attribution, replaced, watched, word_of_tokens, words
+from zoo.engine.explain import replaced, watched, word_of_tokens
+from zoo.engine.words import METHODS, Attribution, words
 from zoo.errors import BadParameter, InputEmpty, Unsupported
-from zoo.generation import Sampling
+from zoo.sampling import Sampling
 
 PREMISE, HYPOTHESIS = "The cat sat on a mat.", "The dog is not asleep."
 QUESTION, PASSAGE = "Where is the cat?", "The dog sat. The cat sat on a mat; the cat is asleep."

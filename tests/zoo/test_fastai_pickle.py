@@ -17,10 +17,10 @@ from torch import nn
 
 from tests.parity.ulmfit_numpy import Shape, weights
 from tests.published import ulmfit as published
-from zoo import catalog
 from zoo.contracts import Batch
 from zoo.errors import BadCheckpoint, CheckpointMismatch
 from zoo.family import Model
+from zoo.models.shelf import FAMILIES
 from zoo.training.export import export
 from zoo.weights.load import load_folder, slots
 from zoo.weights.stones import Stone, kind_of, read_objects, walk
@@ -29,7 +29,7 @@ TEXT = "The cat sat on the MAT!!!! It's great, no no no no."
 
 
 def load(folder: Path) -> Model:
-    return load_folder(folder, catalog.FAMILIES)
+    return load_folder(folder, FAMILIES)
 
 
 def scores(model: Model, text: str = TEXT) -> torch.Tensor:

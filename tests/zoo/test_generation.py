@@ -13,7 +13,8 @@ import torch
 import zoo
 from tests import minis
 from zoo.errors import BadParameter
-from zoo.generation import Sampling, choose, generate, repeated
+from zoo.generation import choose, generate, repeated
+from zoo.sampling import Sampling
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0])
 

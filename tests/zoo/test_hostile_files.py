@@ -17,8 +17,9 @@ from tests.hub_server import Fault, HubServer
 from tests.published import bert_gpt2
 from tests.zoo.hostile import folder_with, refused
 from tests.zoo.hub_case import NAME, WEIGHTS, files, get
-from zoo import catalog, load
+from zoo import load
 from zoo.errors import BadCheckpoint, CheckpointMismatch, DownloadFailed, ZooError
+from zoo.models.shelf import FAMILIES
 from zoo.weights import guards
 from zoo.weights.formats import read_json
 from zoo.weights.load import load_folder
@@ -108,7 +109,7 @@ def test_half_a_weight_file(tmp_path: Path, form: str) -> None:
     path.write_bytes(data[: len(data) // 2])
     refused(folder, path.name, "is broken or was cut off")
     path.write_bytes(data)
-    assert load_folder(folder, catalog.FAMILIES)
+    assert load_folder(folder, FAMILIES)
 
 
 def headed(text: bytes) -> bytes:
@@ -148,7 +149,7 @@ def test_an_index_that_leads_outside(hub: HubServer, tmp_path: Path, shard: str)
         get()
     index.write_text(good)
     hub.publish(NAME, folder)
-    assert load_folder(get(refresh=True).folder, catalog.FAMILIES)
+    assert load_folder(get(refresh=True).folder, FAMILIES)
 
 
 # --- A Hub that changes its mind
@@ -168,7 +169,7 @@ def test_a_repository_that_changes_between_two_files(repository: HubServer, meth
     fetched = get()
     assert fetched.revision == repository.repositories[NAME].refs["main"]
     assert files(fetched) == {"config.json", "vocab.txt", WEIGHTS}
-    assert load_folder(fetched.folder, catalog.FAMILIES)
+    assert load_folder(fetched.folder, FAMILIES)
 
 
 def test_a_repository_that_changes_between_asking_and_downloading(repository: HubServer) -> None:
@@ -185,7 +186,7 @@ def test_a_repository_that_changes_between_asking_and_downloading(repository: Hu
     with pytest.raises(DownloadFailed, match="answers with cccccccccccc"):
         get()
     repository.faults.clear()
-    assert load_folder(get().folder, catalog.FAMILIES)
+    assert load_folder(get().folder, FAMILIES)
     repository.requests.clear()
     get()
     assert repository.requests == [], "the cache still takes one commit for the other"
@@ -218,7 +219,7 @@ def test_added_tokens_of_old_repositories_are_honoured(tmp_path: Path, kind: str
         words = json.loads(vocabulary.read_text())
         vocabulary.write_text(json.dumps({w: i for w, i in words.items() if i < rows - 1}))
     (folder / "added_tokens.json").write_text(small)
-    model = load_folder(folder, catalog.FAMILIES)
+    model = load_folder(folder, FAMILIES)
     assert model.tokenizer.vocabulary == rows
     assert rows - 1 in model.tokenizer.pieces("the qqq the").ids
     (folder / "added_tokens.json").write_text(json.dumps({"qqq": rows + 5}))

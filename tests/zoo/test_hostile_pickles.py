@@ -15,8 +15,8 @@ import torch
 from tests import tiny
 from tests.zoo.hostile import GOOD, Claim, Evil, folder_with, nested, pickled, refused, zipped
 from tests.zoo.hub_case import WEIGHTS
-from zoo import catalog
 from zoo.errors import BadCheckpoint, ZooError
+from zoo.models.shelf import FAMILIES
 from zoo.weights import guards
 from zoo.weights.formats import read_tensors
 from zoo.weights.load import load_folder
@@ -118,7 +118,7 @@ def test_half_an_hdf5_file(tmp_path: Path) -> None:
         path.write_bytes(data[:kept])
         refused(folder, path.name, "was cut off")
     path.write_bytes(data)
-    assert load_folder(folder, catalog.FAMILIES).family.name == "elmo"
+    assert load_folder(folder, FAMILIES).family.name == "elmo"
 
 
 @pytest.mark.usefixtures("quick")
@@ -162,7 +162,7 @@ def test_a_command_in_weights_of_allennlp(tmp_path: Path, kind: str, zipped_: bo
     (folder / "weights.th").write_bytes(good[: len(good) // 2])
     refused(folder, "weights.th", "was cut off")
     (folder / "weights.th").write_bytes(good)
-    assert load_folder(folder, catalog.FAMILIES)
+    assert load_folder(folder, FAMILIES)
 
 
 @pytest.mark.usefixtures("quick")
@@ -189,7 +189,7 @@ def test_a_command_in_a_learner(tmp_path: Path) -> None:
         path.write_bytes(good[:kept])
         refused(folder, "model.pkl")
     path.write_bytes(good)
-    assert load_folder(folder, catalog.FAMILIES).family.name == "ulmfit"
+    assert load_folder(folder, FAMILIES).family.name == "ulmfit"
 
 
 def test_a_command_inside_a_whole_learner_is_not_run(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_command_inside_a_whole_learner_is_not_run(tmp_path: Path) -> None:
     with zipfile.ZipFile(folder / "model.pkl", "w") as archive:
         for part, data in parts.items():
             archive.writestr(part, data)
-    load_folder(folder, catalog.FAMILIES)  # the name is a stone like those of fastai, and its call is nothing
+    load_folder(folder, FAMILIES)  # the name is a stone like those of fastai, and its call is nothing
     assert not (tmp_path / "ran").exists()
 
 

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests import tiny
-from zoo import catalog
 from zoo.bench.fullsize import MODELS
 from zoo.contracts import Batch
 from zoo.errors import BadCheckpoint
 from zoo.family import Model, empty_network
+from zoo.models.shelf import FAMILIES
 from zoo.weights import formats, keymap
 from zoo.weights.load import load_folder
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def load(folder: Path) -> Model:
     """Load a folder with all families."""
-    return load_folder(folder, catalog.FAMILIES)
+    return load_folder(folder, FAMILIES)
 
 
 def mapped(path: Path) -> list[tuple[int, int, int]]:

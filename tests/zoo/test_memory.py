@@ -15,7 +15,7 @@ PROGRAM = """
 import gc, sys
 from zoo import Engine
 from zoo.bench.serve import resident
-from zoo.generation import Sampling
+from zoo.sampling import Sampling
 
 small, large, kind = sys.argv[1:]
 engine = Engine(precision=kind, remember=100)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests import nets
-from zoo.contracts import Batch, Encoding
+from zoo.contracts import Batch, Encoding, Trace
 from zoo.layers import relative
 from zoo.models.xlnet import Xlnet
 
@@ -67,3 +67,22 @@ def test_new_weights_have_new_distances(body: Xlnet) -> None:
     with torch.no_grad():
         weight.div_(-1000)
     torch.testing.assert_close(rows(body, 9), before, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 4, 9])
+def test_blocks_change_nothing(size: int, body: Xlnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of texts of equal length together, of two segments, whose tokens do not see all, and what attention looked at."""
+    read = Batch.of([Encoding(tuple(range(3, 12)), (0,) * 4 + (1,) * 5, ((0, 0),) * 9, (0,) * 9)] * 2)
+    unseen = [torch.ones(9, 9, dtype=torch.bool).triu(), torch.ones(9, 9, dtype=torch.bool).tril(-2)]
+
+    def told(block: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(relative, "BLOCK", block)
+        trace = Trace()
+        with torch.inference_mode():
+            streams = body.permuted(read, unseen, [[1, 8, 3], [0, 5, 7]])
+            last = body(read, trace=trace).last
+        maps = [one for layer in trace.attention for one in layer]
+        return [rows(body, 9, 9, 20), last, streams.content, streams.query, *maps]
+
+    for mine, whole in zip(told(size), told(100), strict=True):
+        torch.testing.assert_close(mine, whole, rtol=1e-5, atol=1e-5)

@@ -12,7 +12,6 @@ from torch import nn
 from zoo import Engine, errors, load
 from zoo.catalog import EMBEDDED
 from zoo.engine import precision
-from zoo.generation import Sampling
 from zoo.layers.activations import gelu_erf
 from zoo.layers.packed import (
     HalfLstm,
@@ -27,6 +26,7 @@ from zoo.layers.packed import (
     pack,
     rows_alone,
 )
+from zoo.sampling import Sampling
 
 NAMES = ("bert-mini", "gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
 TEXTS = [

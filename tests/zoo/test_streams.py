@@ -16,7 +16,8 @@ import zoo
 from tests import minis
 from zoo import Engine
 from zoo.engine import reading
-from zoo.generation import Sampling, Step, Stream, advance, generate
+from zoo.generation import Step, Stream, advance, generate
+from zoo.sampling import Sampling
 
 NAMES = ("gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
 DOCUMENTS = [

@@ -21,9 +21,10 @@ from zoo.contracts import Batch
 from zoo.engine import Engine
 from zoo.errors import BadParameter
 from zoo.family import Model, Network
-from zoo.generation import Sampling, generate
+from zoo.generation import generate
 from zoo.models import xlnet
 from zoo.models.xlnet import Xlnet, left_to_right
+from zoo.sampling import Sampling
 from zoo.tokenizers import sentencepiece
 from zoo.training import lessons, loop, xlnet_lm, xlnet_mini, xlnet_orders
 from zoo.training.muon import Muon

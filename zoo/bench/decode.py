@@ -18,7 +18,8 @@ from zoo.bench.limits import Limits
 from zoo.bench.ours import stand_in
 from zoo.engine import Engine
 from zoo.family import Model
-from zoo.generation import Sampling, Stream, advance
+from zoo.generation import Stream, advance
+from zoo.sampling import Sampling
 
 SHAPES = ((1, 256, 64), (8, 32, 64))  # streams, tokens of a prompt, new tokens
 SMALL = ((1, 8, 4), (2, 4, 4))

@@ -35,8 +35,8 @@ from pathlib import Path
 
 from zoo.bench.fullsize import MODELS
 from zoo.bench.peers import installed
-from zoo.catalog import FAMILIES
 from zoo.errors import BadParameter
+from zoo.models.shelf import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 1.2  # what the ratios of "read" are promised to stay under
@@ -48,15 +48,17 @@ with safe_open(folder + "/model.safetensors", "pt") as file:
     tensors = [file.get_tensor(key) for key in file.keys() if len(file.get_slice(key).get_shape()) < 4]
 """
 OURS = """
-import torch, zoo
+import zoo
 model = zoo.load(folder)
 tensors = list(model.network.parameters())
 """
 TOUCH = """
+import torch
 for t in tensors:  # one number of each page, in the order of memory, whatever the order of dimensions
     torch.as_strided(t.detach(), (t.numel(),), (1,))[:: 4096 // t.element_size()].sum()
 """
 ANSWER = """
+import torch
 from zoo.contracts import Batch, Encoding
 ids = tuple(range(10, 42))
 encoding = Encoding(ids, (0,) * 32, ((0, 0),) * 32, (0,) * 32)

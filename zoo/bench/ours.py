@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zoo.bench.fullsize import MODELS
-from zoo.catalog import FAMILIES
 from zoo.engine import precision
 from zoo.family import Model
+from zoo.models.shelf import FAMILIES
 from zoo.weights.load import load_folder
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from zoo.engine import Engine
 from zoo.engine.line import LINE
-from zoo.generation import Sampling
+from zoo.sampling import Sampling
 
 VISITORS = 32
 PASSAGE = "Ada Lovelace wrote the first program in 1843, for a machine that Charles Babbage never finished. " * 3

@@ -1,7 +1,13 @@
 """The shared inference layer: models in memory, batching, windows, timings. It knows heads, not families or tasks."""
 
-from zoo.engine.answers import Chosen, Classified, Compared, Generated, Spanned, SpanWindow
-from zoo.engine.engine import Engine
-from zoo.engine.reading import Read
+from typing import TYPE_CHECKING
+
+from zoo.engine.answers import Chosen, Classified, Compared, Generated, Read, Spanned, SpanWindow
+from zoo.later import lazily
+
+if TYPE_CHECKING:
+    from zoo.engine.engine import Engine
+else:
+    __getattr__ = lazily(__name__, {"Engine": "zoo.engine.engine"})
 
 __all__ = ["Chosen", "Classified", "Compared", "Engine", "Generated", "Read", "SpanWindow", "Spanned"]

@@ -6,10 +6,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from zoo.engine.reading import Read
+
+@dataclass(frozen=True)
+class Read:
+    """How much of an input was read: tokens of it, of how many, and up to which character."""
+
+    tokens: int
+    of: int
+    characters: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether something was left out."""
+        return self.tokens < self.of
 
 
 @dataclass

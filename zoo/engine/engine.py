@@ -15,18 +15,18 @@ from torch.nn.functional import softplus
 from zoo import generation
 from zoo.contracts import Batch, Encoding, HeadSpec, Pieces
 from zoo.engine import reading
-from zoo.engine.answers import Chosen, Classified, Compared, Generated, Spanned, SpanWindow, Timings
+from zoo.engine.answers import Chosen, Classified, Compared, Generated, Read, Spanned, SpanWindow, Timings
 from zoo.engine.arriving import Arriving, waiting
 from zoo.engine.cache import MOST_STATES, Cache, Prompts
 from zoo.engine.line import LINE, Made
 from zoo.engine.precision import DEFAULT, checked, prepared
-from zoo.engine.reading import Read
 from zoo.engine.store import ModelStore
 from zoo.errors import BadParameter, InputEmpty
 from zoo.family import Model
-from zoo.generation import Sampling, Step, Stream
+from zoo.generation import Step, Stream
 from zoo.heads import PER_TEXT
 from zoo.opening import load
+from zoo.sampling import Sampling
 from zoo.weights.hub import Progress
 
 AHEAD = 4  # tokens of a text that are computed before they are asked for

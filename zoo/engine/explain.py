@@ -8,53 +8,22 @@ takes from the ids themselves, such as "this word is in the question, too", stay
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.contracts import Batch, Encoding
+from zoo.engine.words import Attribution, Method, Word, words
 from zoo.family import Model
 
-Method = Literal["integrated gradients", "occlusion"]
-METHODS: tuple[Method, ...] = ("integrated gradients", "occlusion")
 ROWS = 4096  # tokens computed at once
 FIRST_STEPS, MOST_STEPS = 32, 512  # of the integral; doubled until the error is small enough
 ENOUGH = 0.02  # of completeness
 MOST_HIDDEN = 100  # parts of a text that are hidden in turn, each a forward pass: of long texts several words at a time
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+(?:['’][^\W\d_]+)*|[^\w\s]")
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word of an input text, text[start:end], and how much it speaks for what is explained (against it, below 0)."""
-
-    start: int
-    end: int
-    score: float
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """The words of each text with their scores, and how well these add up.
-
-    `value` is what is explained (log-odds of a label, logarithm of a probability) for the input, `blank` the same for
-    the input without words. The axiom of completeness says that all scores add up to the difference; `error` is how
-    far integrated gradients are from that, as a share of it. Occlusion makes no such promise: its error is None; it
-    hides `together` neighbouring words at a time, which then share a score.
-    """
-
-    method: Method
-    texts: tuple[tuple[Word, ...], ...]
-    value: float
-    blank: float
-    steps: int = 0
-    error: float | None = None
-    together: int = 1
 
 
 Score = Callable[[Tensor], Tensor]  # scores of a head over k copies of an input, [k, ...] -> what is explained, [k]
@@ -176,11 +145,6 @@ def replaced(module: nn.Module, vectors: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def words(text: str) -> list[tuple[int, int]]:
-    """Places of the words and marks of a text; of Chinese and Japanese, of the characters."""
-    return [match.span() for match in _WORD.finditer(text)]
 
 
 def consecutive(numbers: Sequence[int]) -> list[int]:

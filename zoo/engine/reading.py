@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from zoo.contracts import Encoding, Pieces
+from zoo.engine.answers import Read
 from zoo.engine.windows import cut_longest_first, last_character, windows
 from zoo.errors import BadParameter, InputTooLong
 from zoo.family import Model
 
 WINDOW = 384  # tokens of a window over a long passage, and how many neighbours share: as in the original SQuAD code
 STRIDE = 128
-
-
-@dataclass(frozen=True)
-class Read:
-    """How much of an input was read: tokens of it, of how many, and up to which character."""
-
-    tokens: int
-    of: int
-    characters: int
-
-    @property
-    def cut(self) -> bool:
-        """Whether something was left out."""
-        return self.tokens < self.of
 
 
 def read_of(kept: Pieces, whole: Pieces, text: str) -> Read:

@@ -13,7 +13,8 @@ from zoo.contracts import Batch, Encoding, Finishes, HoldsBack, Trace
 from zoo.engine import reading
 from zoo.engine.answers import Timings
 from zoo.engine.engine import Engine
-from zoo.engine.explain import Attribution, Method, Score, attribute, log_next, log_odds, log_span
+from zoo.engine.explain import Score, attribute, log_next, log_odds, log_span
+from zoo.engine.words import Attribution, Method
 from zoo.errors import BadParameter, InputEmpty, Unsupported
 from zoo.family import Model
 

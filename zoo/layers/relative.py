@@ -6,7 +6,7 @@ M tokens of memory before a text, T tokens of the text, J = M + T of both, Q tok
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -94,6 +94,21 @@ class Sight:
     def by(self, views: Sequence[View]) -> Sight:
         """The same content, looked at in another way."""
         return Sight(views, self.keys, self.values, self.places)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries of neighbouring tokens of each text."""
+
+    first: int  # the number of the first of them in its text
+    content: Tensor  # [texts, H, Q, E], or [.., E + S] with the segments
+    place: Tensor  # [H, texts, Q, E]
+    unseen: Tensor | None  # [texts or 1, 1, Q, J]
+
+
+# Tokens that ask at once. Two tokens of a text of T are one of 2 T distances apart, but each has T of them only: in
+# blocks the products of the others are left out, and scores stay in the cache. 0.73 times the time for T = 384.
+BLOCK = 96
 
 
 def distances(before: int, after: int, width: int, clamp: int, like: Tensor) -> Tensor:
@@ -187,10 +202,16 @@ class RelativeAttention(nn.Module):
         parts: list[Tensor] = []
         maps: list[Tensor] = []
         for view, q, keys, values, places in zip(past.views, queries, past.keys, past.values, past.places, strict=True):
-            weights = self._weights(q.view(view.texts, -1, q.shape[-1]), keys, places, view)  # [texts, H, Q, J]
-            mixed = (self.dropout(weights) @ values).transpose(1, 2).flatten(2)  # [texts, Q, H*E]
-            parts.append(mixed.flatten(0, 1))
-            maps.extend(weights)
+            made: list[Tensor] = []
+            mixed: list[Tensor] = []
+            for some in self._asked(q.view(view.texts, -1, q.shape[-1]), view):
+                weights = self._weights(some, keys, places, view)  # [texts, H, Q, J]
+                mixed.append((self.dropout(weights) @ values).transpose(1, 2))  # [texts, Q, H, E]
+                if trace is not None:
+                    made.append(weights)
+            parts.append((mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=1)).flatten(2).flatten(0, 1))
+            if trace is not None:
+                maps.extend(torch.cat(made, dim=2))
         if trace is not None:
             trace.attention.append(maps)
         return self.out(torch.cat(parts))
@@ -210,27 +231,42 @@ class RelativeAttention(nn.Module):
         """[..., T, H*E] -> [..., H, T, E]."""
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
-    def _weights(self, q: Tensor, keys: Tensor, places: Tensor, view: View) -> Tensor:
-        """[texts, Q, H*E], [texts, H, J, E or E + S], [H, J + T, E] -> [texts, H, Q, J]."""
+    def _asked(self, q: Tensor, view: View) -> Iterator[Asked]:
+        """[texts, Q, H*E], up to BLOCK tokens at a time."""
         q = q.unflatten(-1, (self.heads, -1))  # [texts, Q, H, E]
         scale = q.shape[-1] ** -0.5
         content = (q + self.content_bias) * scale
         if view.mine is not None:
             same, other = torch.einsum("nqhe,she->snqh", (q + self.segment_bias) * scale, self.segment)[..., None]
             content = torch.cat([content, torch.where(view.mine[:, :, None], same, other)], dim=-1)
-        scores = content.transpose(1, 2) @ keys.transpose(-1, -2)  # [texts, H, Q, J]
+        whole = Asked(0, content.transpose(1, 2), ((q + self.place_bias) * scale).permute(2, 0, 1, 3), view.unseen)
+        if q.shape[1] <= BLOCK or view.asking is not None:
+            yield whole
+            return
+        for first in range(0, q.shape[1], BLOCK):
+            some = slice(first, first + BLOCK)
+            unseen = view.unseen[:, :, some] if view.unseen is not None else None
+            yield Asked(first, whole.content[:, :, some], whole.place[:, :, some], unseen)
+
+    def _weights(self, asked: Asked, keys: Tensor, places: Tensor, view: View) -> Tensor:
+        """Keys [texts, H, J, E or E + S], of places [H, J + T, E] -> [texts, H, Q, J]."""
+        scores = asked.content @ keys.transpose(-1, -2)  # [texts, H, Q, J]
+        count, seen = scores.shape[-2:]
+        if view.asking is None:  # no other distances than those between these tokens and what they see
+            begin = view.length - asked.first - count
+            places = places[:, begin : begin + seen + count]
         # one product a head for all texts
-        by_place = ((q + self.place_bias) * scale).flatten(0, 1).transpose(0, 1) @ places.transpose(-1, -2)
-        by_place = by_place.unflatten(1, (view.texts, -1))  # [H, texts, Q, J + T]
+        by_place = asked.place.flatten(1, 2) @ places.transpose(-1, -2)
+        by_place = by_place.unflatten(1, (view.texts, -1))  # [H, texts, Q, J + Q]
         if view.asking is None:
             place = _from_place_to_token(by_place)  # [H, texts, Q, J]
         else:
-            token = torch.arange(scores.shape[-1], device=q.device)
+            token = torch.arange(seen, device=scores.device)
             index = view.length - view.asking[..., None] + token  # [texts, Q, J]
             place = by_place.gather(-1, index.expand(self.heads, -1, -1, -1))
         scores += place.transpose(0, 1)
-        if view.unseen is not None:  # a finite number: a token that sees nothing looks everywhere alike
-            scores = scores.masked_fill_(view.unseen, torch.finfo(scores.dtype).min)
+        if asked.unseen is not None:  # a finite number: a token that sees nothing looks everywhere alike
+            scores = scores.masked_fill_(asked.unseen, torch.finfo(scores.dtype).min)
         return scores.softmax(-1)
 
 

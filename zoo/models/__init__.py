@@ -1,0 +1,1 @@
+"""A file for each family, which ends in `FAMILY`; shelf.py has all of them."""

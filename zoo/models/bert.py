@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo import families
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Network, labels_of, read_fields, require
@@ -215,11 +216,7 @@ def read_tokenizer(files: Opened, config: BertConfig) -> Tokenizer:
 
 
 FAMILY = Family(
-    name="bert",
-    title="BERT",
-    paper="Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding",
-    url="https://arxiv.org/abs/1810.04805",
-    year=2018,
+    families.BERT,
     model_types=("bert",),
     read_config=read_config,
     build=build,
@@ -228,6 +225,4 @@ FAMILY = Family(
     read_tokenizer=read_tokenizer,
     tokenizer_files=("tokenizer.json", "vocab.txt", "tokenizer_config.json", "added_tokens.json"),
     longest=lambda config: config.max_position_embeddings,
-    cannot={"summarize": "BERT predicts masked words; it does not continue a text."},
-    about="Reads a whole text at once, both ways; learnt by filling in masked words.",
 )

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from zoo import families
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint, Unsupported
 from zoo.family import Family, Model, Network, read_fields, require
@@ -344,11 +345,7 @@ def new_state(config: ElmoConfig, texts: int, capacity: int, like: Tensor) -> El
 
 
 FAMILY = Family(
-    name="elmo",
-    title="ELMo",
-    paper="Peters et al. 2018, Deep contextualized word representations",
-    url="https://arxiv.org/abs/1802.05365",
-    year=2018,
+    families.ELMO,
     model_types=("elmo",),
     read_config=read_config,
     build=build,
@@ -360,5 +357,4 @@ FAMILY = Family(
     new_state=new_state,
     vocabulary=lambda config: config.qa.vocab_size if config.qa else config.vocab_size or config.n_characters,
     layouts=LAYOUTS,
-    about="Reads words by their letters, with one LSTM in each direction, trained to guess the next word of news.",
 )

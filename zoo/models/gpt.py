@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo import families
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Network, labels_of, read_fields, require
@@ -199,11 +200,7 @@ def new_state(config: GptConfig, texts: int, capacity: int, like: Tensor) -> Key
 
 
 FAMILY = Family(
-    name="gpt",
-    title="GPT",
-    paper="Radford et al. 2018, Improving Language Understanding by Generative Pre-Training",
-    url="https://cdn.openai.com/research-covers/language-unsupervised/language_understanding_paper.pdf",
-    year=2018,
+    families.GPT,
     model_types=("openai-gpt",),
     read_config=read_config,
     build=build,
@@ -223,10 +220,4 @@ FAMILY = Family(
     longest=lambda config: config.n_positions,
     new_state=new_state,
     vocabulary=lambda config: config.rows,
-    cannot={
-        "qa": "GPT scores whole texts and answers given to choose from; it marks no answer inside a passage.",
-        "nli": "GPT judges pairs once it is fine-tuned to; only its language model was published.",
-        "classify": "GPT labels texts once it is fine-tuned to; only its language model was published.",
-    },
-    about="Reads from left to right; learnt by guessing the next piece of seven thousand unpublished books.",
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo import families
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Network, labels_of, read_fields, require
@@ -214,11 +215,7 @@ def new_state(config: Gpt2Config, texts: int, capacity: int, like: Tensor) -> Ke
 
 
 FAMILY = Family(
-    name="gpt2",
-    title="GPT-2",
-    paper="Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
-    url="https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf",
-    year=2019,
+    families.GPT2,
     model_types=("gpt2",),
     read_config=read_config,
     build=build,
@@ -235,5 +232,4 @@ FAMILY = Family(
     ),
     longest=lambda config: config.n_positions,
     new_state=new_state,
-    about="Reads from left to right; learnt by guessing the next piece of eight million web pages.",
 )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from zoo import families
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Network, labels_of, read_fields
@@ -250,11 +251,7 @@ def new_state(config: UlmfitConfig, texts: int, capacity: int, like: Tensor) -> 
 
 
 FAMILY = Family(
-    name="ulmfit",
-    title="ULMFiT",
-    paper="Howard & Ruder 2018, Universal Language Model Fine-tuning for Text Classification",
-    url="https://arxiv.org/abs/1801.06146",
-    year=2018,
+    families.ULMFIT,
     model_types=("ulmfit",),
     read_config=read_config,
     build=build,
@@ -265,5 +262,4 @@ FAMILY = Family(
     longest=lambda config: LONGEST,
     new_state=new_state,
     layouts=LAYOUTS,
-    about="Three LSTM layers that read word by word; pre-trained on Wikipedia, then fine-tuned on the texts at hand.",
 )

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo import families
 from zoo.contracts import Batch, HeadSpec, Hidden, State, Tokenizer, Trace
 from zoo.errors import BadCheckpoint, Unsupported
 from zoo.family import Family, Model, Network, labels_of, read_fields, require
@@ -372,11 +373,7 @@ def ahead(length: int, device: torch.device) -> Tensor:
 
 
 FAMILY = Family(
-    name="xlnet",
-    title="XLNet",
-    paper="Yang et al. 2019, XLNet: Generalized Autoregressive Pretraining for Language Understanding",
-    url="https://arxiv.org/abs/1906.08237",
-    year=2019,
+    families.XLNET,
     model_types=("xlnet",),
     read_config=read_config,
     build=build,
@@ -386,5 +383,4 @@ FAMILY = Family(
     tokenizer_files=("tokenizer.json", "spiece.model", "tokenizer_config.json"),
     longest=lambda config: LONGEST,
     new_state=new_state,
-    about="Reads a whole text at once, and tells places by distance; learnt by guessing pieces in random order.",
 )

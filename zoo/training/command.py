@@ -14,6 +14,7 @@ from typing import Any
 
 from zoo import catalog
 from zoo.errors import BadParameter, MissingPackage, ZooError, did_you_mean
+from zoo.models.shelf import FAMILIES
 from zoo.opening import locate
 from zoo.pages import without_folders
 from zoo.training.loop import replacing
@@ -143,7 +144,7 @@ def device_of(asked: str) -> str:
 def start_of(source: str, recipe: Recipe, name: str) -> Path:
     """The folder of the checkpoint to go on from. Raises BadParameter when it is of another family."""
     fetched, row = locate(source, progress=True)
-    family, _ = open_folder(fetched.folder, catalog.FAMILIES, source, row.family if row else None)
+    family, _ = open_folder(fetched.folder, FAMILIES, source, row.family if row else None)
     if recipe.family and family.name != recipe.family:
         fitting = [c.name for c in catalog.CHECKPOINTS if c.family == recipe.family]
         raise BadParameter(

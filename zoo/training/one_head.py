@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import torch
 
-from zoo import catalog
 from zoo.contracts import Batch
 from zoo.errors import BadParameter
+from zoo.models.shelf import FAMILIES
 from zoo.training import export, finetune, lessons, loop
 from zoo.training.recipes import Run
 from zoo.weights.load import load_folder
@@ -34,7 +34,7 @@ def train(run: Run) -> dict[str, float]:
     torch.manual_seed(run.seed)
     if run.start is None:
         raise BadParameter("head teaches a checkpoint. Name its folder with --from.")
-    model = load_folder(run.start, catalog.FAMILIES)
+    model = load_folder(run.start, FAMILIES)
     name = run.only
     if name not in model.heads or name not in ABLE:
         able = [head for head in ABLE if head in model.heads]

@@ -189,7 +189,7 @@ def card(model: Model, facts: Mapping[str, str], published: bool) -> str:
     ]
     named = {
         "Converted from": f"{model.source} at {model.revision}" if model.revision != "local" else "a folder",
-        "Family": f"{model.family.title} ({model.family.paper}, {model.family.url})",
+        "Family": f"{model.family.title} ({model.family.card.paper}, {model.family.card.url})",
         **facts,
         "Heads": "; ".join(heads) or "none",
         "Parameters": f"{model.parameters:,}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from zoo.contracts import HeadSpec
 from zoo.errors import BadCheckpoint
 from zoo.family import Family, Model, Network, empty_network
+from zoo.later import uncollected
 from zoo.weights import keymap
 from zoo.weights.formats import copier, read_json, read_tensors, weight_files
 from zoo.weights.guards import NoLargerThan
@@ -23,20 +23,7 @@ CONFIG = "config.json"
 NATIVE = "zoo"  # the part of config.json that marks a checkpoint written by this project: heads, names as here
 
 
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Loading makes what stays, and no garbage: to look for it among all objects of torch, as Python would do halfway,
-    takes as long as to read the files."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
-@_no_collections()
+@uncollected()
 def load_folder(
     folder: Path,
     families: Iterable[Family],
