@@ -164,14 +164,19 @@ def test_a_verdict_is_on_the_ratio_of_two_runners() -> None:
     made = aims.verdicts([race.Result("GPT-2 124M, 1 x (256 + 64) tokens", "transformers", seconds, {})])
     found = {row.peer: (row.found, row.reached) for row in made}
     assert found == {
-        "transformers": ("3.82", True),
-        "CTranslate2": ("1.91", True),
-        "CTranslate2 int8": ("not measured", None),
+        "transformers": ("3.82", "yes"),
+        "CTranslate2": ("1.91", "yes"),
+        "CTranslate2 int8": ("not measured", "-"),
     }
     padded = {f"{name}, sorted": [time] for name, time in (("transformers sdpa", 3.0), ("OpenVINO", 2.0))}
     (row, *_) = aims.verdicts([race.Result("BERT-base, 256 texts", "", padded | {"ours exact": [1.0]}, {})])
-    assert (row.peer, row.found, row.reached) == ("OpenVINO, sorted", "2.00", True), "of several peers the fastest"
-    assert "| no |" in aims.table([aims.Verdict("w", "p", "2 times", "1.5", False)])
+    assert (row.peer, row.found, row.reached) == ("OpenVINO, sorted", "2.00", "yes"), "of several peers the fastest"
+    assert "| no |" in aims.table([aims.Verdict("w", "p", "2 times", "1.5", "no")])
+
+
+@pytest.mark.parametrize(("gain", "word"), [(0.5, "no"), (0.89, "no"), (0.91, "about"), (1.09, "about"), (1.11, "yes")])
+def test_what_two_runs_may_differ_by_decides_nothing(gain: float, word: str) -> None:
+    assert aims.decided(gain) == word
 
 
 def test_a_ratio_is_that_of_the_same_round() -> None:
