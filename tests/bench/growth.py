@@ -76,7 +76,7 @@ def grow(title: str, unit: str, sizes: Sequence[int], rounds: int, ask: Callable
 def text(tokens: int, start: int) -> str:
     """About so many tokens, another text for another start."""
     words = SENTENCE.split()
-    return " ".join(words[(start + i) % len(words)] for i in range(tokens))
+    return " ".join([str(start), *(words[(start + i) % len(words)] for i in range(1, tokens))])
 
 
 def measured(quick: bool) -> list[Growth]:
