@@ -66,7 +66,7 @@ def test_every_snippet_of_a_comparison_runs(visitor: Visitor, real_url: str, tas
     panel = visitor.at(real_url, "compare")
     panel.locator("#compare-task").get_by_text(TASKS[task].title, exact=True).click()
     expect(panel.locator("#compare-second")).to_be_visible(visible=len(TEXTS[task]) > 1)
-    for place, text in zip(("first", "second"), TEXTS[task].values(), strict=False):
+    for place, text in zip(("first", "second"), TEXTS[task].values(), strict=False):  # one text, or two
         panel.locator(f"#compare-{place} textarea").fill(text)
     panel.locator("#compare-run").click()
     chosen = len(compare.proposed(task))

@@ -48,8 +48,7 @@ class Engine:
         downloads on stderr, else `opening` tells of them; `open_model(name, progress)` makes a model; `precision` is
         how it computes, see zoo/engine/precision.py; `remember` is how many answers of each model are kept, and with
         them the states of a few prompts (0 computes everything anew); `prepare(model, precision)` lays weights out for
-        the processor. Raises BadParameter for a precision that this
-        processor lacks."""
+        the processor. Raises BadParameter for a precision that this processor lacks."""
         self.precision = checked(precision)
         self._arriving = arriving = Arriving()
 

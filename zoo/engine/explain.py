@@ -25,7 +25,6 @@ FIRST_STEPS, MOST_STEPS = 32, 512  # of the integral; doubled until the error is
 ENOUGH = 0.02  # of completeness
 MOST_HIDDEN = 100  # parts of a text that are hidden in turn, each a forward pass: of long texts several words at a time
 
-
 Score = Callable[[Tensor], Tensor]  # scores of a head over k copies of an input, [k, ...] -> what is explained, [k]
 
 
