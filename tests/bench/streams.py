@@ -62,8 +62,9 @@ def main() -> int:
     spent = time.perf_counter() - began
     began = time.perf_counter()
     different = 0
-    for text, said in zip(tqdm(texts, desc="plain loop"), made, strict=True):
+    for text, said in zip(bar := tqdm(texts, desc="plain loop"), made, strict=True):
         different += sum(alone(text, end) != ids for end, ids in zip(ENDS, said, strict=True))
+        bar.set_postfix(differ=different, refresh=False)
     plainly = time.perf_counter() - began
     print(
         f"{options.model}: {len(ENDS) * len(texts):,} continuations of {len(texts):,} texts, {different} differ; "
