@@ -45,7 +45,7 @@ class Chosen:
         return Chosen(name, model, head or None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a model said of one row. `error` is why it said nothing, `note` what it has not read."""
 

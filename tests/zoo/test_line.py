@@ -250,3 +250,16 @@ def test_nothing_is_computed_after_the_end() -> None:
     waiting.close()
     with pytest.raises(RuntimeError, match="process is ending"):
         waiting.run("k", [1], abs, passes)
+
+
+@pytest.mark.parametrize(("sizes", "times"), [([50, 50, 50], 1), ([1] * 8, 2), ([1] * 2, 0)])
+def test_memory_is_given_back_now_and_then(sizes: list[int], times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(line, "TRIM", 4)
+    monkeypatch.setattr(line, "TRIM_TOKENS", 100)
+    waiting = Line()
+    monkeypatch.setattr(line, "give_memory_back", lambda: given.append(waiting.passes))
+    for size in sizes:
+        waiting.run("k", [size], abs, lambda items: items)
+    waiting.run("last", [1], abs, lambda items: items)  # what follows a pass is over when the next one is
+    assert len(given) == times, given

@@ -30,7 +30,8 @@ from zoo.processor import give_memory_back, share_arenas
 # products no longer fits the caches), elmo-mini 1.25 times as long with 1,024 as with 4,096 (its steps are as many).
 STEP_TOKENS = 2048
 STREAMS = 6  # passes of streams before each of the others: with none, 20 tokens took 8 s among 32 visitors
-TRIM = 250  # passes after which what the C library keeps for itself is given back
+# What the C library keeps for itself is given back after so many passes, or passes of so many tokens.
+TRIM, TRIM_TOKENS = 250, 2**16
 CLOSING = 60  # seconds that a process waits at its end for the pass under way
 
 Made = TypeVar("Made")
@@ -98,6 +99,7 @@ class Line:
         self._thread: threading.Thread | None = None
         self._streamed = 0  # passes of streams since one of the others
         self._closing = False
+        self._untrimmed = [0, 0]  # passes and tokens since memory was given back
         self.passes = 0
         self.longest_wait = 0.0  # seconds until the first pass of a caller
 
@@ -184,8 +186,13 @@ class Line:
                 parts = self._next()
             self._pass(parts)
             del parts  # or what was computed stays in memory until the next pass
-            if self.passes % TRIM == 0:
-                give_memory_back()
+            self._trim()
+
+    def _trim(self) -> None:
+        """Give back what is free, now and then: it takes some ten milliseconds, and as many to have it again."""
+        if self._untrimmed[0] >= TRIM or self._untrimmed[1] >= TRIM_TOKENS:
+            self._untrimmed = [0, 0]
+            give_memory_back()
 
     def _turn(self) -> None:
         """Bring the one whose turn it is to the front."""
@@ -212,6 +219,8 @@ class Line:
                 break
         if first.items:
             self._jobs.rotate(-1)
+        self._untrimmed[0] += 1
+        self._untrimmed[1] += used
         return parts
 
     def _pass(self, parts: list[tuple[_Job, list[tuple[int, Any]]]]) -> None:
