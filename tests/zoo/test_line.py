@@ -252,10 +252,10 @@ def test_nothing_is_computed_after_the_end() -> None:
         waiting.run("k", [1], abs, passes)
 
 
-@pytest.mark.parametrize(("sizes", "times"), [([50, 50, 50], 1), ([1] * 8, 2), ([1] * 2, 0)])
+@pytest.mark.parametrize(("sizes", "times"), [([50, 50, 50], 1), ([1] * 10, 2), ([1] * 3, 0)])
 def test_memory_is_given_back_now_and_then(sizes: list[int], times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[int] = []
-    monkeypatch.setattr(line, "TRIM", 4)
+    monkeypatch.setattr(line, "TRIM", 5)
     monkeypatch.setattr(line, "TRIM_TOKENS", 100)
     waiting = Line()
     monkeypatch.setattr(line, "give_memory_back", lambda: given.append(waiting.passes))
