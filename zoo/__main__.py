@@ -84,6 +84,10 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--rounds", type=int, default=5)
     bench.add_argument("--json", dest="as_json", action="store_true", help="of load: figures for programs")
     bench.add_argument("--csv", type=Path, help="a file for every figure")
+    bench.add_argument(
+        "--aims", dest="aims_csv", type=Path, metavar="FILE",
+        help="of all: a CSV file of runs to add this one to; the verdict printed is on the mean of all in it",
+    )  # fmt: skip
     bench.add_argument("--plot", type=Path, help="a picture of the ratios")
     bench.add_argument("--tiny", action="store_true", help="toy sizes, to see it work in a minute")
     bench.add_argument("--seconds", type=float, default=20, help="of serve: how long all ask at once")

@@ -109,9 +109,12 @@ def test_encoder_beside_its_peers(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 @pytest.mark.slow
-def test_everything_in_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_in_a_minute(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """All benchmarks run at toy sizes, with or without peers, and every aim on what is measured has its row."""
-    assert main(["bench", "all", "--tiny", "--rounds", "1", "--visitors", "4"]) == 0
+    path = tmp_path / "aims.csv"
+    assert main(["bench", "all", "--tiny", "--rounds", "1", "--visitors", "4", "--aims", str(path)]) == 0
+    (run,) = aims.read(path).values()
+    assert run and all(row.gain is None or row.gain > 0 for row in run)
     said = capsys.readouterr().out
     assert "4 visitors, " in said and ", 0 errors" in said
     for work in ("biLSTM of ELMo", "AWD-LSTM", "4 visitors, mixed tasks", "TL;DR of gpt-mini"):
@@ -162,21 +165,55 @@ def no_peer(folder: Path) -> dict[str, Callable[..., object]]:
 def test_a_verdict_is_on_the_ratio_of_two_runners() -> None:
     seconds = {"transformers": [2.0, 4.0], "CTranslate2": [1.0, 2.0], "ours exact": [0.5, 1.1]}
     made = aims.verdicts([race.Result("GPT-2 124M, 1 x (256 + 64) tokens", "transformers", seconds, {})])
-    found = {row.peer: (row.found, row.reached) for row in made}
-    assert found == {
-        "transformers": ("3.82", "yes"),
-        "CTranslate2": ("1.91", "yes"),
-        "CTranslate2 int8": ("not measured", "-"),
-    }
+    assert [(row.peer, row.found) for row in made] == [
+        ("transformers", "3.82"),
+        ("CTranslate2", "1.91"),
+        ("CTranslate2 int8", "not measured"),
+    ]
+    assert [row.gain and round(row.gain, 2) for row in made] == [1.47, 1.27, None]
     padded = {f"{name}, sorted": [time] for name, time in (("transformers sdpa", 3.0), ("OpenVINO", 2.0))}
     (row, *_) = aims.verdicts([race.Result("BERT-base, 256 texts", "", padded | {"ours exact": [1.0]}, {})])
-    assert (row.peer, row.found, row.reached) == ("OpenVINO, sorted", "2.00", "yes"), "of several peers the fastest"
-    assert "| no |" in aims.table([aims.Verdict("w", "p", "2 times", "1.5", "no")])
+    assert (row.peer, row.found) == ("the fastest, sorted", "2.00 (OpenVINO)")
 
 
-@pytest.mark.parametrize(("gain", "word"), [(0.5, "no"), (0.89, "no"), (0.91, "about"), (1.09, "about"), (1.11, "yes")])
-def test_what_two_runs_may_differ_by_decides_nothing(gain: float, word: str) -> None:
-    assert aims.decided(gain) == word
+@pytest.mark.parametrize(
+    ("gains", "word"),
+    [
+        ([0.5], "no"),
+        ([0.89], "no"),
+        ([0.91], "about"),
+        ([1.09], "about"),
+        ([1.11], "yes"),
+        ([0.7, 1.6], "yes"),
+        ([0.8, 1.1], "about"),
+        ([], "-"),
+    ],
+)
+def test_what_two_runs_may_differ_by_decides_nothing(gains: list[float], word: str) -> None:
+    assert aims.decided(gains) == word
+
+
+def test_verdicts_of_several_runs_are_on_their_mean(tmp_path: Path) -> None:
+    """A file of them grows by a run at a time; a work that only an older run has seen is not told."""
+    path = tmp_path / "aims.csv"
+    first = [aims.Verdict("a", "p", "2 times", "1.2", 0.6), aims.Verdict("old", "p", "2 times", "3", 1.5)]
+    second = [aims.Verdict("a", "p", "2 times", "3.4", 1.7), aims.Verdict("b, new", "p", "1", "not measured", None)]
+    assert aims.read(path) == {}
+    aims.write(path, runs := {"Monday": first, "Tuesday": second})
+    assert aims.read(path) == runs
+    said = aims.table(list(runs.values())).splitlines()[2:]
+    assert said == ["| a | p | 2 times | 1.2; 3.4 | yes |", "| b, new | p | 1 | not measured | - |"]
+
+
+def test_a_file_that_cannot_be_used_is_named_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "aims.csv"
+    path.write_text("work,runner\nx,y\n", encoding="utf-8")
+    assert main(["bench", "all", "--aims", str(path)]) == 2
+    assert "aims.csv is no file of --aims" in capsys.readouterr().err
+    assert main(["bench", "all", "--csv", str(tmp_path / "nowhere" / "figures.csv")]) == 2
+    assert "name a file in a folder that there is" in capsys.readouterr().err
 
 
 def test_a_ratio_is_that_of_the_same_round() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from pathlib import Path
 
 from zoo.bench.decode import Own
 from zoo.bench.load import Result as Loaded
 from zoo.bench.race import Result
 from zoo.bench.serve import Served
+from zoo.errors import BadData
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,10 @@ class Aim:
     times: float
 
 
-FULL = ("transformers sdpa, sorted", "OpenVINO, sorted", "ONNX Runtime, sorted")
-HALF = ("transformers bf16, sorted", "OpenVINO bf16, sorted")
-INT8 = ("OpenVINO int8, sorted", "ONNX Runtime int8, sorted")
+SORTED = ", sorted"  # how a peer is called that is given texts by length
+FULL = ("transformers sdpa" + SORTED, "OpenVINO" + SORTED, "ONNX Runtime" + SORTED)
+HALF = ("transformers bf16" + SORTED, "OpenVINO bf16" + SORTED)
+INT8 = ("OpenVINO int8" + SORTED, "ONNX Runtime int8" + SORTED)
 AIMS = (
     Aim("BERT-base, 1 x 32 ", "ours exact", "transformers sdpa", 2.0),
     Aim("BERT-base, 1 x 128 ", "ours exact", "transformers sdpa", 1.7),
@@ -46,24 +51,29 @@ AIMS = (
     Aim("XLNet-base", "ours exact", "transformers", 1.6),
 )
 NOISE = 0.1  # around an aim, within which nothing is decided: two runs on one shared machine differ by as much
+HEAD = ("run", "work", "peer", "aim", "found", "gain")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row: the work, the peer, what was aimed at, and what was measured (None where the peer is missing)."""
+    """One row: the work, the peer, what was aimed at, and what was found; `gain` is that as a share of the aim, more
+    being better, None where the peer is missing."""
 
     work: str
     peer: str
     aim: str
     found: str
-    reached: str  # yes, no, about, or - where nothing was measured
+    gain: float | None
 
 
-def decided(gain: float) -> str:
-    """Whether an aim was reached; `gain` is what was found as a share of it, more being better."""
-    if abs(gain - 1) < NOISE:
+def decided(gains: Sequence[float]) -> str:
+    """Whether an aim was reached on the mean: yes, no, about, or - where nothing was measured."""
+    if not gains:
+        return "-"
+    mean = statistics.fmean(gains)
+    if abs(mean - 1) < NOISE:
         return "about"
-    return "yes" if gain > 1 else "no"
+    return "yes" if mean > 1 else "no"
 
 
 def verdicts(
@@ -72,56 +82,78 @@ def verdicts(
     served: Served | None = None,
     own: Own | None = None,
     memory: float = 0.0,
-    page: Mapping[str, float] | None = None,
+    page: Mapping[str, tuple[float, str]] | None = None,
 ) -> list[Verdict]:
     """Of every aim of which there is a result; `memory` is what can be read at most, 10^9 bytes a second, `page` how
-    many times as long as a bare Gradio page ours takes."""
-    made = []
+    many times as long as a bare Gradio page ours takes, and what is to be said beside it."""
+    made: list[Verdict] = []
     for result in results:
         for aim in AIMS:
             if not result.work.startswith(aim.work):
                 continue
             work, wanted = f"{result.work}, {aim.ours.removeprefix('ours ')}", f"{aim.times:g} times as fast"
             peers = (aim.peer,) if isinstance(aim.peer, str) else aim.peer
+            named = peers[0] if len(peers) == 1 else "the fastest, sorted"
             there = [peer for peer in peers if peer in result.seconds]
             if not there or aim.ours not in result.seconds:
-                made.append(Verdict(work, peers[0], wanted, "not measured", "-"))
+                made.append(Verdict(work, named, wanted, "not measured", None))
                 continue
             peer = min(there, key=result.median)
             found = result.against(aim.ours, peer)
-            made.append(Verdict(work, peer, wanted, f"{found:.2f}", decided(found / aim.times)))
+            told = f" ({peer.removesuffix(SORTED)})" if len(peers) > 1 else ""
+            made.append(Verdict(work, named, wanted, f"{found:.2f}{told}", found / aim.times))
     if own is not None:
-        share, work = own.share(memory), f"TL;DR of {own.model}, first token after {1000 * own.first:.0f} ms"
-        peer = f"{memory:.0f} GB of weights read a second"
+        share = own.share(memory)
+        told = f"{share:.0%} of {memory:.0f} GB/s: {1 / own.seconds:.0f} tokens a second, the first after "
+        told += f"{1000 * own.first:.0f} ms"
         made.append(
-            Verdict(
-                work, peer, "60 % of it", f"{share:.0%}, {1 / own.seconds:.0f} tokens a second", decided(share / 0.6)
-            )
+            Verdict(f"TL;DR of {own.model}", "its weights, read from memory", "60 % of the speed", told, share / 0.6)
         )
     for one in loaded:
         if (ahead := one.ahead()) is not None:
-            peer = "transformers from_pretrained"
-            made.append(Verdict(f"{one.model}, first answer of a new process", peer, "2.5 times as soon",
-                                f"{ahead:.2f}", decided(ahead / 2.5)))  # fmt: skip
+            work, peer = f"{one.model}, first answer of a new process", "transformers from_pretrained"
+            made.append(Verdict(work, peer, "2.5 times as soon", f"{ahead:.2f}", ahead / 2.5))
         found = one.ratios("read").seconds
-        made.append(Verdict(f"load {one.model}", "import torch and map the file", "1.15 times as long", f"{found:.2f}",
-                            decided(1.15 / found)))  # fmt: skip
-    for name, found in (page or {}).items():
-        made.append(
-            Verdict(f"page: {name}", "a bare Gradio page", "1.3 times as long", f"{found:.2f}", decided(1.3 / found))
-        )
+        work, peer = f"load {one.model}", "import torch and map the file"
+        made.append(Verdict(work, peer, "1.15 times as long", f"{found:.2f}", 1.15 / found))
+    for name, (found, told) in (page or {}).items():
+        told = f"{found:.2f}{told}"
+        made.append(Verdict(f"page: {name}", "a bare Gradio page", "1.3 times as long", told, 1.3 / found))
     if served is not None:
         more, late = served.together / served.alone, served.late / served.median
-        crowd = f"{served.visitors} visitors, mixed tasks"
-        made.append(Verdict(crowd, "one after another", "2 times the answers", f"{more:.2f}", decided(more / 2)))
-        made.append(
-            Verdict(crowd, "the median wait", "99th percentile under 4 times", f"{late:.1f}", decided(4 / late))
-        )
+        crowd, wanted = f"{served.visitors} visitors, mixed tasks", "99th percentile under 4 times"
+        made.append(Verdict(crowd, "one after another", "2 times the answers", f"{more:.2f}", more / 2))
+        made.append(Verdict(crowd, "the median wait", wanted, f"{late:.1f}", 4 / late))
     return made
 
 
-def table(rows: Sequence[Verdict]) -> str:
-    """Markdown."""
+def read(path: Path) -> dict[str, list[Verdict]]:
+    """The runs in a CSV file by their names, the oldest first; none where there is no file. Raises BadData."""
+    runs: dict[str, list[Verdict]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for row in csv.DictReader(lines, strict=True):
+            gain = float(row["gain"]) if row["gain"] else None
+            runs.setdefault(row["run"], []).append(Verdict(row["work"], row["peer"], row["aim"], row["found"], gain))
+    except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
+        raise BadData(f"{path} is no file of --aims: {error!r}. Name one of an earlier run, or a new one.") from None
+    return runs
+
+
+def write(path: Path, runs: Mapping[str, Sequence[Verdict]]) -> None:
+    """What `read` reads."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(HEAD)
+        for name, rows in runs.items():
+            out.writerows([name, *astuple(row)[:-1], "" if row.gain is None else f"{row.gain:.4f}"] for row in rows)
+
+
+def table(runs: Sequence[Sequence[Verdict]]) -> str:
+    """Markdown: of every aim of the newest run what each has found, and the verdict on their mean."""
     lines = ["| work | peer | aim | here | reached |", "|---|---|---|---:|---|"]
-    lines += [f"| {row.work} | {row.peer} | {row.aim} | {row.found} | {row.reached} |" for row in rows]
+    for row in runs[-1]:
+        same = [one for rows in runs for one in rows if (one.work, one.peer, one.aim) == (row.work, row.peer, row.aim)]
+        found, reached = "; ".join(one.found for one in same), decided([one.gain for one in same if one.gain])
+        lines.append(f"| {row.work} | {row.peer} | {row.aim} | {found} | {reached} |")
     return "\n".join(lines)

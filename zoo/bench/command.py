@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from zoo.bench import aims, decode, encoder, layouts, limits, load, mixed, page, race, recurrent, serve
@@ -20,6 +21,7 @@ RACES: dict[str, Measure] = {
 }
 ALONE: dict[str, Measure] = {"layouts": layouts.measure}  # not a part of `all`: no aim rests on it
 WHAT = (*RACES, *ALONE, "load", "serve", "page", "all")
+WHEN = "%Y-%m-%d %H:%M:%S"
 SECONDS, SHORT = 20.0, 2.0  # of `serve`
 
 
@@ -30,6 +32,7 @@ def run(
     rounds: int,
     as_json: bool,
     csv: Path | None,
+    aims_csv: Path | None,
     plot: Path | None,
     tiny: bool,
     seconds: float,
@@ -42,6 +45,10 @@ def run(
         raise BadParameter("--plot needs matplotlib: pip install matplotlib")
     if not 0 < seconds <= 3600 or not 1 <= visitors <= 1000:
         raise BadParameter("--seconds is above 0 and at most 3600, --visitors from 1 to 1000.")
+    for path in (csv, aims_csv, plot):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise BadParameter(f"{path} cannot be written: name a file in a folder that there is.")
+    runs = aims.read(aims_csv) if aims_csv is not None else {}
     if what == "load":
         return _load(say, model, rounds, as_json)
     if what == "serve":
@@ -78,7 +85,10 @@ def run(
     for name in sorted(missing):
         say(f"Not installed: {name}.")
     if found := aims.verdicts(results, loaded, served, own, most.memory, page.ratios(waits)):
-        say("\n" + aims.table(found))
+        runs[datetime.now(UTC).strftime(WHEN)] = found
+        say("\n" + aims.table(list(runs.values())))
+        if aims_csv is not None:
+            aims.write(aims_csv, runs)
     if csv is not None:
         race.write(results, csv)
     if plot is not None:

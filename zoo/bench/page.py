@@ -40,11 +40,11 @@ def table(waits: Waits) -> str:
     return "\n".join(lines)
 
 
-def ratios(waits: Waits) -> dict[str, float]:
-    """Of the first answer, readiness and a round trip, and that of the slowest tab."""
-    found = {name: ours / bare for name, (bare, ours) in waits.items()}
-    tabs = {name: found.pop(name) for name in list(found) if name.endswith((TAB, AGAIN))}
+def ratios(waits: Waits) -> dict[str, tuple[float, str]]:
+    """Of the first answer, readiness and a round trip, and that of the slowest tab with its name."""
+    found = {name: (ours / bare, "") for name, (bare, ours) in waits.items()}
+    tabs = {name: found.pop(name)[0] for name in list(found) if name.endswith((TAB, AGAIN))}
     if tabs:
         slowest = max(tabs, key=lambda name: tabs[name])
-        found[f"slowest tab ({slowest})"] = tabs[slowest]
+        found["slowest tab"] = tabs[slowest], f" ({slowest})"
     return found
