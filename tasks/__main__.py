@@ -300,12 +300,14 @@ def _precision(models: list[str], data: Path, heldout: Path | None, rows: int) -
 
     from tasks import prices
     from zoo import catalog
+    from zoo.engine.precision import WITHIN
 
     names = models or [row.name for row in catalog.CHECKPOINTS if row.embedded]
     with tqdm(unit="row", file=sys.stderr) as bar:
         made = prices.measure(names, data, heldout or data, rows, bar.update)
-    print(prices.table(made))
-    return 0
+    found = prices.farthest(made)
+    print(prices.table(made), prices.kept(found), sep="\n\n")
+    return int(any(far > WITHIN[name] for name, far in found.items()))
 
 
 def _evaluate_all(every: dict[str, Any]) -> int:

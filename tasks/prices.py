@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tasks import bits
 from tasks.evaluate import score
 from tasks.measures import LANGUAGE, MEASURES, Measure, able
 from zoo.engine import Engine
-from zoo.engine.precision import DEFAULT, supported
+from zoo.engine.precision import DEFAULT, WITHIN, supported
 from zoo.errors import BadData, BadParameter
 
 ROWS = 2000
@@ -123,3 +123,21 @@ def table(prices: Sequence[Price]) -> str:
         f"| {model} | {data} | {rows:,} | " + " | ".join(said) + " |" for (model, data, rows), said in cells.items()
     ]
     return "\n".join(lines)
+
+
+def farthest(prices: Sequence[Price]) -> dict[str, float]:
+    """Of each precision but the exact one, the largest difference of a probability that was found."""
+    found: dict[str, float] = {}
+    for one in prices:
+        if one.precision != DEFAULT and one.same is not None:
+            found[one.precision] = max(found.get(one.precision, 0.0), one.farthest)
+    return found
+
+
+def kept(found: Mapping[str, float]) -> str:
+    """Whether each is within what is stated of it, a line for each."""
+    words = {name: "within" if far <= WITHIN[name] else "MORE THAN" for name, far in found.items()}
+    return "\n".join(
+        f"{name}: probabilities differ by {far:.3f} at most, {words[name]} {WITHIN[name]:g}"
+        for name, far in found.items()
+    )

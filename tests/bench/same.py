@@ -23,7 +23,6 @@ sys.path.insert(0, str(ROOT))
 if TYPE_CHECKING:
     from tasks.measures import Measure
     from zoo import Engine
-TOLERANCE = 1e-5  # of a probability
 CHUNK = 256
 
 
@@ -58,6 +57,7 @@ def main() -> int:
     from tasks.measures import MEASURES, able
     from zoo import Engine
     from zoo.bench.serve import MODELS
+    from zoo.engine.precision import WITHIN
     from zoo.rows import read_rows
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -84,7 +84,7 @@ def main() -> int:
                 f"{name}, {one.title}: {len(rows):,} rows, {far:.1e} apart at most, {other} other answers", flush=True
             )
             worst = max(worst, far if one.run != "qa" else 0.0)
-    return 1 if worst > TOLERANCE else 0
+    return 1 if worst > WITHIN["exact"] else 0
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks import prices
 from tasks.__main__ import main
-from tasks.prices import PROSE, Price, measure, table
+from tasks.prices import PROSE, Price, farthest, kept, measure, table
 from tests import minis, tiny_data
 from tests.tasks.test_figures import HEADS
 from zoo.engine import precision
@@ -16,7 +17,9 @@ from zoo.training import heldout
 
 
 @pytest.mark.skipif(precision.supported() == ("exact",), reason="this processor has one precision")
-def test_every_head_in_every_precision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_head_in_every_precision(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tiny_data.write(tmp_path / "data")
     heldout.write(data, tmp_path / "heldout")
     bert = str(minis.bert_checkpoint(tmp_path / "bert", HEADS))
@@ -41,8 +44,12 @@ def test_every_head_in_every_precision(tmp_path: Path, capsys: pytest.CaptureFix
         "--rows",
         "3",
     ]
+    monkeypatch.setattr(precision, "WITHIN", (stated := dict.fromkeys(kinds, 1.0)))  # its weights are random
+    monkeypatch.setattr(prices, "WITHIN", stated)
     assert main(command) == 0
     assert "| SNLI dev | 3 |" in capsys.readouterr().out
+    stated.update(dict.fromkeys(kinds, -1.0))
+    assert main(command) == 1, "more than what is stated"
     with pytest.raises(BadData, match=r"squad_v1\.1_unseen"):
         measure([bert], data, data, rows=3)
 
@@ -66,4 +73,15 @@ def test_the_table_has_a_row_for_each_file() -> None:
         "|---|---|---:|---|---|",
         "| m | d | 9 | 90.0 | 89.0 (98.0% the same, 0.012 at most, 2.50 x) |",
         "| m | l | 4 | 1.500 bits per byte | 1.510 bits per byte (0.020 at most, 2.00 x) |",
+    ]
+
+
+def test_what_is_stated_of_a_precision_is_held_to_or_told() -> None:
+    """Bits per byte are no probabilities."""
+    made = [Price("m", "d", 9, "exact", 90.0, 1, 0, 1), Price("m", "d", 9, "fast", 89.0, 0.98, 0.012, 2.5),
+            Price("m", "e", 9, "small", 89.0, 0.9, 0.3, 2), Price("m", "l", 4, "fast", 1.51, None, 0.9, 2)]  # fmt: skip
+    assert (found := farthest(made)) == {"fast": 0.012, "small": 0.3}
+    assert kept(found).splitlines() == [
+        "fast: probabilities differ by 0.012 at most, within 0.04",
+        "small: probabilities differ by 0.300 at most, MORE THAN 0.25",
     ]

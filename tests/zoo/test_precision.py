@@ -35,7 +35,7 @@ TEXTS = [
     ("Rain.", "It rains, and it will go on raining until the whole town is under water and everybody has left it."),
 ]
 PASSAGE = "Ada Lovelace wrote the first program in 1843, for a machine that Charles Babbage never finished. " * 6
-TOLERANCE = {"exact": 1e-5, "fast": 0.03, "small": 0.05}  # of a probability
+TOLERANCE = precision.WITHIN | {"small": 0.05}  # of a probability; these inputs are easier than 2,000 real ones
 needs_packing = pytest.mark.skipif(not available(), reason="this torch has no oneDNN")
 
 
