@@ -8,7 +8,7 @@ kept as would have been chosen anyway. The choice is always the model's own; onl
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -84,10 +84,11 @@ class Stream:
         prompt: Sequence[Any],
         most: int,
         sampling: Sampling,
-        state: Continues | None = None,
+        begin: Callable[[], Continues | None] | None = None,
         lookup: bool = False,
     ) -> None:
-        """`state` holds a beginning of the prompt, if it was read before; `lookup` tries what stood there before.
+        """`begin` gives, in the first pass, a state of a beginning of the prompt, if one was read before; `lookup`
+        tries what stood there before.
 
         Raises Unsupported when the family cannot go on from a state, BadParameter when prompt and `most` do not fit.
         """
@@ -101,14 +102,13 @@ class Stream:
                 f"{model.name} reads 1 to {model.longest} in all."
             )
         self.model, self.head, self.most, self.sampling = model, head, most, sampling
-        if state is None:
-            made = new_state(model.config, 1, len(prompt) + most, next(model.network.parameters()))
-            assert isinstance(made, Continues)
-            state = made
-        self.state = state
-        self.read: list[Any] = list(prompt[: state.lengths[0]])  # what the state holds
-        self.unread: list[Any] = list(prompt[state.lengths[0] :])
+        state = new_state(model.config, 1, len(prompt) + most, next(model.network.parameters()))
+        assert isinstance(state, Continues)
+        self.state: Continues = state
+        self.read: list[Any] = []  # what the state holds
+        self.unread: list[Any] = list(prompt)
         self.said: list[int] = []
+        self._begin = begin
         self.ready: deque[Step] = deque()
         self.finished = False
         self.passes = 0
@@ -116,6 +116,14 @@ class Stream:
         rewinds = isinstance(state, Rewinds) and sampling.temperature == 0
         self._lookup = _Lookup(prompt) if lookup and rewinds else None
         self._draft: list[int] = []
+
+    def start(self) -> None:
+        """Before each pass: of the first one, take what was read before."""
+        begin, self._begin = self._begin, None
+        state = begin() if begin is not None else None
+        if state is not None:
+            self.state = state
+            self.read, self.unread = self.unread[: state.lengths[0]], self.unread[state.lengths[0] :]
 
     @property
     def prompted(self) -> bool:
@@ -211,6 +219,8 @@ def advance(streams: Sequence[Stream]) -> None:
     """One pass of a model for all these streams of one head: each reads on, and chooses if its prompt is read."""
     model, head = streams[0].model, streams[0].head
     with torch.inference_mode():
+        for stream in streams:
+            stream.start()
         past = [stream.state for stream in streams]
         state = past[0] if len(past) == 1 else type(past[0]).joined(past)
         device = next(model.network.parameters()).device

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import operator
 from itertools import islice
 from pathlib import Path
 
@@ -105,8 +104,8 @@ def test_a_prompt_is_read_once(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     for prompt in (ids[0], ids[1], ids[1]):
         wanted = [step.token for step in generate(model, "lm", prompt, 12, Sampling(no_repeat=3))]
         read.clear()
-        state = prompts.begin(model.network, prompt, len(prompt) + 12, operator.call)
-        stream = Stream(model, "lm", prompt, 12, Sampling(no_repeat=3), state, lookup=True)
+        begin = prompts.begin(model.network, prompt, len(prompt) + 12)
+        stream = Stream(model, "lm", prompt, 12, Sampling(no_repeat=3), begin, lookup=True)
         while not stream.finished:
             advance([stream])
             if len(stream.said) <= 1:
@@ -128,7 +127,7 @@ def test_states_are_bounded_in_number_and_bytes(folder: Path, monkeypatch: pytes
         prompts.keep(model.network, stream.read, stream.state)
 
     def known() -> list[int]:
-        begun = {number: prompts.begin(model.network, [number] * 10, 20, operator.call) for number in range(1, 8)}
+        begun = {number: prompts.begin(model.network, [number] * 10, 20)() for number in range(1, 8)}
         return [number for number, state in begun.items() if state is not None]
 
     for number in range(1, 8):

@@ -194,6 +194,15 @@ def test_all_is_computed_by_one_thread(folder: Path) -> None:
         assert not one.is_alive()
 
 
+def test_what_was_read_before_is_taken_up_in_the_first_pass(folder: Path) -> None:
+    """In a turn of its own it would wait for several passes of others."""
+    engine, gpt = Engine(remember=10), str(folder / "gpt")
+    for end in ("a", "b"):
+        before = LINE.passes
+        tokens = len(list(engine.generate(gpt, "lm", "what a beginning of a text", end, 3, Sampling())))
+        assert LINE.passes - before <= tokens, end
+
+
 def test_long_texts_are_cut_and_say_so(folder: Path) -> None:
     engine = Engine()
     long = "abc " * 100

@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,8 +21,6 @@ from zoo.contracts import Continues
 MOST_STATES = 4  # prompts of a model of which the state is kept
 MOST_STATE_BYTES = 64 * 2**20  # of all of them; of GPT-2 (124M) a state of 870 tokens
 LEAST_SHARED = 8  # tokens at the beginning of a prompt that are worth taking from another
-
-Copying = Callable[[], Continues | None]
 
 
 class Cache:
@@ -74,26 +71,29 @@ class Prompts:
         self._lock = threading.Lock()
         self._models: WeakKeyDictionary[nn.Module, OrderedDict[tuple[Any, ...], Continues]] = WeakKeyDictionary()
 
-    def begin(
-        self, model: nn.Module, prompt: Sequence[Any], capacity: int, alone: Callable[[Copying], Continues | None]
-    ) -> Continues | None:
-        """A state of the longest beginning of `prompt` that was read before, without its last token: that one is
-        scored. With room for `capacity` tokens; None if there is nothing worth it. What is copied is copied in
-        `alone`, which is given a function and gives back what it does."""
+    def begin(self, model: nn.Module, prompt: Sequence[Any], capacity: int) -> Callable[[], Continues | None]:
+        """A function that gives a state of the longest beginning of `prompt` that has been read by now, without its
+        last token: that one is scored. With room for `capacity` tokens; None if there is nothing worth it.
+
+        It may copy, so it is for the thread that computes.
+        """
         prompt = tuple(prompt)
         with self._lock:
             known = list(self._models.get(model, OrderedDict()).items())
-        shared = sorted(((_shared(read, prompt), read, state) for read, state in known), key=lambda one: -one[0])
-        for count, read, kept in shared:
-            if count < LEAST_SHARED:
-                break
-            state = alone(partial(kept.resumed, min(count, len(prompt) - 1), capacity))
-            if state is not None:
-                with self._lock:
-                    if read in (states := self._models[model]):
-                        states.move_to_end(read)
-                return state
-        return None
+        shared = [(_shared(read, prompt), read, state) for read, state in known]
+        worth = sorted((one for one in shared if one[0] >= LEAST_SHARED), key=lambda one: -one[0])
+
+        def resumed() -> Continues | None:
+            for count, read, kept in worth:
+                state = kept.resumed(min(count, len(prompt) - 1), capacity)
+                if state is not None:
+                    with self._lock:
+                        if read in (states := self._models[model]):
+                            states.move_to_end(read)
+                    return state
+            return None
+
+        return resumed
 
     def keep(self, model: nn.Module, read: Sequence[Any], state: Continues) -> None:
         """The state after these tokens."""
@@ -113,6 +113,8 @@ class Prompts:
 
 def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
     """How many tokens are the same at the beginning."""
+    if one == other[: len(one)]:
+        return len(one)
     for index, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return index

@@ -242,8 +242,8 @@ class Engine:
             yield step
         if known and (len(known) == most or known[-1].token == model.tokenizer.end):
             return
-        begun = self._prompts.begin(network, prompt, len(prompt) + most, LINE.alone)
-        stream = Stream(model, head, prompt, most, sampling, begun, lookup=True)
+        begin = self._prompts.begin(network, prompt, len(prompt) + most)
+        stream = Stream(model, head, prompt, most, sampling, begin, lookup=True)
 
         def advance(streams: list[Stream]) -> list[Stream]:
             generation.advance(streams)
