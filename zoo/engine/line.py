@@ -31,7 +31,7 @@ from zoo.processor import give_memory_back, share_arenas
 STEP_TOKENS = 2048
 STREAMS = 6  # passes of streams before each of the others: with none, 20 tokens took 8 s among 32 visitors
 # What the C library keeps for itself is given back after so many passes, or passes of so many tokens.
-TRIM, TRIM_TOKENS = 250, 2**16
+TRIM, TRIM_TOKENS = 250, 2**14
 CLOSING = 60  # seconds that a process waits at its end for the pass under way
 
 Made = TypeVar("Made")
@@ -189,7 +189,7 @@ class Line:
             self._trim()
 
     def _trim(self) -> None:
-        """Give back what is free, now and then: it takes some ten milliseconds, and as many to have it again."""
+        """Give back what is free, now and then: it takes 20 milliseconds, and as many to have it again."""
         if self._untrimmed[0] >= TRIM or self._untrimmed[1] >= TRIM_TOKENS:
             self._untrimmed = [0, 0]
             give_memory_back()
