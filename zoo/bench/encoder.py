@@ -42,10 +42,11 @@ def _measured(
 ) -> tuple[list[race.Result], list[str]]:
     with opening as (folder, ours), peers.encoders(folder, not tiny) as (others, missing):
         results = []
+        vocabulary, chance = next(iter(ours.values())).config.vocab_size, np.random.default_rng(0)
         for texts, tokens in shapes:
-            ids = np.arange(5, 5 + tokens)[None].repeat(texts, 0) % 90
-            one = Encoding(tuple(ids[0].tolist()), (0,) * tokens, ((0, 0),) * tokens, (0,) * tokens)
-            batch = Batch.of([one] * texts)
+            ids = chance.integers(vocabulary // 2, vocabulary, (texts, tokens))  # words: names of nothing come first
+            same = ((0,) * tokens, ((0, 0),) * tokens, (0,) * tokens)
+            batch = Batch.of([Encoding(tuple(row), *same) for row in ids.tolist()])
             runners: dict[str, Callable[[], peers.Rows]] = {name: made([(ids, None)]) for name, made in others.items()}
             runners |= {name: partial(_rows, model, batch) for name, model in ours.items()}
             with torch.inference_mode():

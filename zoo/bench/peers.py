@@ -144,7 +144,8 @@ def _openvino(folder: Path) -> dict[str, Encoder]:
         converted = openvino.convert_model(module, example_input=(torch.ones(1, 16, dtype=torch.long),) * 2)
         models = {"OpenVINO": (converted, "f32"), "OpenVINO bf16": (converted, "bf16")}
         if installed("nncf"):
-            models["OpenVINO int8"] = (_in_int8(converted), "f32")
+            config: Any = module.module.config
+            models["OpenVINO int8"] = (_in_int8(converted, config.vocab_size), "f32")
     made: dict[str, Encoder] = {}
     for name, (model, kind) in models.items():
         request = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": kind}).create_infer_request()
@@ -158,12 +159,12 @@ def _openvino(folder: Path) -> dict[str, Encoder]:
     return made
 
 
-def _in_int8(converted: Any) -> Any:
+def _in_int8(converted: Any, vocabulary: int) -> Any:
     """Weights and what they are multiplied with, whose ranges are taken from a few texts of random ids."""
     import nncf
 
     chance = np.random.default_rng(0)
-    texts = [chance.integers(5, 90, (1, size)) for size in (8, 16, 32, 64)]
+    texts = [chance.integers(vocabulary // 2, vocabulary, (1, size)) for size in (8, 16, 32, 64)]
     data = nncf.Dataset([[ids, np.ones_like(ids)] for ids in texts])
     return nncf.quantize(converted, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(texts))
 
