@@ -149,11 +149,11 @@ def test_an_lstm_is_laid_out_where_a_single_row_gains(monkeypatch: pytest.Monkey
 @needs_packing
 @pytest.mark.parametrize("few", [True, False])
 def test_smaller_weights_are_laid_out_where_that_gains(monkeypatch: pytest.MonkeyPatch, few: bool) -> None:
-    """In float32, of 2**18 numbers; those of 2**19 always, and smaller ones never."""
+    """In float32, of 2**17 numbers; those of 2**19 always, and smaller ones never."""
     assert few_weights() in (True, False)
     monkeypatch.setattr("zoo.layers.packed.WORTH_IT", 2**19)
     monkeypatch.setattr("zoo.layers.packed.few_weights", lambda: few)
-    made = nn.Sequential(*(nn.Linear(wide, 1024) for wide in (512, 256, 128)))
+    made = nn.Sequential(*(nn.Linear(wide, 1024) for wide in (512, 128, 64)))
     pack(made, Kind(torch.float32))
     assert [isinstance(part, PackedLinear) for part in made] == [True, few, False]
 

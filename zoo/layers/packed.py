@@ -6,6 +6,9 @@ activation, which saves a trip of the result through memory. On an AMD EPYC (202
 3072 x 768, times as fast as `F.linear` in float32, bf16 and int8: a single row 1.5, 2.7, 3.0; 8 rows 1.7, 3.0, 4.1; 128
 rows 1.3, 2.5, 4.1. What else was tried is in docs/speed.md.
 
+What an operator is given is put together once: to look up its parts for each product takes 4 microseconds, a
+single row of 256 times 256 weights 20.
+
 These operators are torch's own but not documented: `available` asks for each of them once, and where one is missing
 linear maps stay as they are.
 """
@@ -34,8 +37,8 @@ keep_few_kernels()
 ENDS: dict[Activation, tuple[str, str]] = {gelu_erf: ("gelu", "none"), gelu_tanh: ("gelu", "tanh"), relu: ("relu", "")}
 NO_END = ("none", "")
 SMALLEST = 64  # rows and columns of weights that are worth it
-# In float32 the call itself costs more than it saves for weights of fewer numbers (BERT's are 0.6 M and more; half of
-# that where `few_weights` says so), and for the recurrent ones of an LSTM, which are multiplied with a single row, of
+# In float32 the call itself costs more than it saves for weights of fewer numbers (BERT's are 0.6 M and more; a quarter
+# of that where `few_weights` says so), and for the recurrent ones of an LSTM, which are multiplied with a single row, of
 # fewer than ELMo's 8.4 M; and for these only where `rows_alone` says so: an AMD EPYC reads laid out weights almost
 # twice as fast, an Intel Xeon 0.85 times.
 WORTH_IT, WORTH_IT_RECURRENT = 2**19, 2**22
@@ -76,6 +79,7 @@ class PackedLinear(nn.Module):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous())
         self.weight = nn.Parameter(packed, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype), requires_grad=False)
+        self.given = (self.weight, self.bias, self.end[0], [], self.end[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., E]."""
@@ -83,7 +87,9 @@ class PackedLinear(nn.Module):
             bias = None if self.bias is None else self.bias.to(x.dtype)
             y = F.linear(x, self.weight.to_dense().to(x.dtype), bias)
             return y if self.after is None else self.after(y)
-        y = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.weight, self.bias, self.end[0], [], self.end[1])
+        if x.dtype == self.dtype:
+            return torch.ops.mkldnn._linear_pointwise(x, *self.given)
+        y = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), *self.given)
         return y if self.stays else y.to(x.dtype)
 
 
@@ -108,9 +114,9 @@ class Int8Linear(nn.Module):
         rounded = (full / scales[:, None]).round().clamp(-STEPS, STEPS).to(torch.int8)
         self.packed = torch.ops.onednn.qlinear_prepack(rounded, None)
         self.scales: Tensor
-        self.zeros: Tensor
         self.register_buffer("scales", scales)
-        self.register_buffer("zeros", torch.zeros(len(scales), dtype=torch.int64))
+        zeros = torch.zeros(len(scales), dtype=torch.int64)
+        self.given = (self.packed, self.scales, zeros, None, 1.0, 0, torch.float32, "none", [], "")
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         # what it counts as: a number of a byte for each weight, without a second copy of them
         self.weight = nn.Parameter(torch.zeros(1, dtype=torch.int8).expand(weight.shape), requires_grad=False)
@@ -125,15 +131,12 @@ class Int8Linear(nn.Module):
         if torch.is_grad_enabled():
             y = F.linear(x, (self.rounded() * self.scales[:, None]).to(x.dtype), self.bias)
         else:
-            rows = x.reshape(-1, x.shape[-1]).float()
-            most = rows.abs().amax(-1, keepdim=True).clamp_(min=SMALLEST_NUMBER)
+            rows = x.float()
+            most = rows.abs().amax(-1, keepdim=True)  # of zeros 0; whatever their steps become is multiplied with it
             steps = torch.mul(rows, STEPS / most).round_().to(torch.int8)
             steps = steps.view(torch.uint8).bitwise_xor_(128)  # 128 more: what the processor multiplies is unsigned
-            y = torch.ops.onednn.qlinear_pointwise(
-                steps, 1 / STEPS, 128, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
-            )
+            y = torch.ops.onednn.qlinear_pointwise(steps, 1 / STEPS, 128, *self.given)
             y = y.mul_(most) if self.bias is None else torch.addcmul(self.bias, y, most, out=y)
-            y = y.view(*x.shape[:-1], len(self.scales))
         if self.after is not None:
             y = self.after(y)
         return y.to(self.goes_on or x.dtype)
@@ -194,13 +197,14 @@ def rows_alone() -> bool:
 @cache
 def few_weights() -> bool:
     """Whether it multiplies weights of 2**18 numbers clearly faster when they are laid out: torch's other library, MKL,
-    is made for processors of Intel. 32 rows took 0.6 times as long on an AMD EPYC; tried once a process, in 60 ms."""
-    return _tried(32, 256, 1024) < 0.8
+    is made for processors of Intel. 8 rows took 0.4 to 0.7 times as long on an AMD EPYC, and with half of these weights
+    0.5 to 0.9; tried once a process, in 60 ms."""
+    return _tried(8, 256, 1024) < 0.8
 
 
 def worth_it() -> int:
     """How many numbers weights have at least that are laid out in float32."""
-    return WORTH_IT // 2 if few_weights() else WORTH_IT
+    return WORTH_IT // 4 if few_weights() else WORTH_IT
 
 
 def _tried(rows: int, wide: int, out: int) -> float:
