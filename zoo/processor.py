@@ -36,9 +36,16 @@ def multiplies_tiles() -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
 
+def use_cores(count: int) -> None:
+    """Let torch compute in the calling thread with so many threads. Those that begin to compute from now on do as well,
+    for torch has no other way; one that computes already goes on as before."""
+    torch.get_num_threads()  # or a thread that is new to torch takes, with its first product, what another one set
+    torch.set_num_threads(count)
+
+
 def share_arenas() -> None:
     """Let threads that begin from now on take memory from the same two places. glibc gives each its own, up to eight
-    for each core, and what one has freed no other can use; but one thread alone computes here."""
+    for each core, and what one has freed no other can use; but two threads alone compute here."""
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
         if mallopt is not None:

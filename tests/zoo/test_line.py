@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import torch
 
 from tests.waiting import held
 from zoo.engine import line
@@ -47,22 +48,27 @@ def queued(pool: ThreadPoolExecutor, waiting: Line, *asked: tuple[str, list[int]
         futures.append(pool.submit(waiting.run, key, items, abs, passes))
         if number == 0:
             assert passes.began.wait(10)
-        until = time.monotonic() + 10
-        while len(waiting._jobs) < number and time.monotonic() < until:
-            time.sleep(0.001)
+        await_jobs(waiting, number)
     return futures
+
+
+def await_jobs(waiting: Line, count: int) -> None:
+    """Until so many are in line."""
+    until = time.monotonic() + 10
+    while len(waiting._jobs) < count and time.monotonic() < until:
+        time.sleep(0.001)
 
 
 def test_results_stand_in_the_order_asked() -> None:
     passes = Passes()
     passes.go.set()
-    assert Line().run("k", [5, 1, 4], abs, passes) == [10, 2, 8]
+    assert Line(1).run("k", [5, 1, 4], abs, passes) == [10, 2, 8]
     assert passes.made == [[1, 4, 5]], "shortest first"
-    assert Line().run("k", [], abs, passes) == []
+    assert Line(1).run("k", [], abs, passes) == []
 
 
 def test_who_waits_for_the_same_goes_along(pool: ThreadPoolExecutor) -> None:
-    passes, waiting = Passes(), Line()
+    passes, waiting = Passes(), Line(1)
     made = queued(pool, waiting, ("a", [1], passes), ("a", [2], passes), ("b", [3], passes), ("a", [4], passes))
     passes.go.set()
     assert [one.result(10) for one in made] == [[2], [4], [6], [8]]
@@ -72,7 +78,7 @@ def test_who_waits_for_the_same_goes_along(pool: ThreadPoolExecutor) -> None:
 
 def test_a_long_job_goes_to_the_back_after_each_step(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "STEP_TOKENS", 10)
-    passes, waiting = Passes(), Line()
+    passes, waiting = Passes(), Line(1)
     made = queued(pool, waiting, ("x", [1], passes), ("a", [5] * 6, passes), ("b", [7], passes), ("a", [6], passes))
     passes.go.set()
     assert [one.result(10) for one in made] == [[2], [10] * 6, [14], [12]]
@@ -83,12 +89,12 @@ def test_a_pass_keeps_to_its_tokens_and_takes_what_is_too_long_alone(monkeypatch
     monkeypatch.setattr(line, "STEP_TOKENS", 60)
     passes = Passes()
     passes.go.set()
-    Line().run("k", [30, 2, 50, 2, 7, 90], abs, passes)
+    Line(1).run("k", [30, 2, 50, 2, 7, 90], abs, passes)
     assert passes.made == [[2, 2, 7, 30], [50], [90]]
 
 
 def test_a_mistake_reaches_its_caller_alone(pool: ThreadPoolExecutor) -> None:
-    passes, waiting = Passes(), Line()
+    passes, waiting = Passes(), Line(1)
     made = queued(pool, waiting, ("x", [1], passes), ("a", [2], passes), ("a", [-1], passes), ("a", [3], passes))
     passes.go.set()
     assert [made[i].result(10) for i in (0, 1, 3)] == [[2], [4], [6]]
@@ -99,7 +105,7 @@ def test_a_mistake_reaches_its_caller_alone(pool: ThreadPoolExecutor) -> None:
 
 def test_none_starves(pool: ThreadPoolExecutor) -> None:
     """Four callers who never stop asking, and one who asks now and then."""
-    stop, waiting = threading.Event(), Line()
+    stop, waiting = threading.Event(), Line(1)
 
     def slow(items: list[int]) -> list[int]:
         time.sleep(0.002)
@@ -120,7 +126,7 @@ def test_none_starves(pool: ThreadPoolExecutor) -> None:
 
 
 def test_alone_means_alone(pool: ThreadPoolExecutor) -> None:
-    passes, waiting = Passes(), Line()
+    passes, waiting = Passes(), Line(1)
     passes.go.set()
     with held(waiting):
         other = pool.submit(waiting.run, "k", [1], abs, passes)
@@ -131,11 +137,11 @@ def test_alone_means_alone(pool: ThreadPoolExecutor) -> None:
 
 def test_a_mistake_made_alone_is_told() -> None:
     with pytest.raises(ZeroDivisionError):
-        Line().alone(lambda: 1 / 0)
+        Line(1).alone(lambda: 1 / 0)
 
 
 def test_who_computes_may_not_wait_for_a_pass() -> None:
-    waiting = Line()
+    waiting = Line(1)
     with pytest.raises(AssertionError, match="itself"):
         waiting.alone(lambda: waiting.run("k", [1], abs, list))
 
@@ -169,7 +175,7 @@ class Counting:
 
 def test_streams_stay_together(pool: ThreadPoolExecutor) -> None:
     """Though their readers come one after the other."""
-    waiting = Line()
+    waiting = Line(1)
     with held(waiting):
         streams = [Counting(waiting, 30) for _ in range(4)]
         for one in streams:
@@ -188,7 +194,7 @@ def test_streams_stay_together(pool: ThreadPoolExecutor) -> None:
 
 
 def test_a_stream_that_nobody_reads_waits() -> None:
-    waiting = Line()
+    waiting = Line(1)
     stream = Counting(waiting, 30, ahead=4)
     assert stream.read() == 1
     time.sleep(0.1)
@@ -201,7 +207,7 @@ def test_a_stream_that_nobody_reads_waits() -> None:
 
 
 def test_a_stream_is_told_what_went_wrong(pool: ThreadPoolExecutor) -> None:
-    waiting = Line()
+    waiting = Line(1)
 
     def fail(items: list[int]) -> list[int]:
         raise ValueError("minus one")
@@ -215,7 +221,7 @@ def test_a_stream_is_told_what_went_wrong(pool: ThreadPoolExecutor) -> None:
 
 def test_streams_and_others_take_turns(pool: ThreadPoolExecutor) -> None:
     """A stream that never ends, and texts: one pass of these after some of the stream."""
-    waiting = Line()
+    waiting = Line(1)
     endless = Counting(waiting, 10**6, ahead=10**6)
     endless.place.go_on()
     for turn in range(5):
@@ -223,6 +229,103 @@ def test_streams_and_others_take_turns(pool: ThreadPoolExecutor) -> None:
         assert waiting.run("k", [turn], abs, list) == [turn]
         assert endless.said - before <= line.STREAMS + 2
     endless.place.leave()
+
+
+class Watched:
+    """Work that tells how much of it goes on at once, and with how many threads."""
+
+    def __init__(self, together: int = 1) -> None:
+        self.going: list[str] = []
+        self.seen: list[tuple[tuple[str, ...], int]] = []  # what went on, and torch's threads
+        self._lock = threading.Lock()
+        self._met = threading.Barrier(together)
+
+    def __call__(self, key: str, items: list[Any]) -> list[Any]:
+        with self._lock:
+            self.going.append(key)
+        self._met.wait(10)  # as many as that go on at once, or it breaks
+        with self._lock:
+            self.seen.append((tuple(sorted(self.going)), torch.get_num_threads()))
+        self._met.wait(10)
+        time.sleep(0.001)
+        with self._lock:
+            self.going.remove(key)
+        return items
+
+    def ask(self, waiting: Line, key: str) -> list[Any]:
+        return waiting.run(key, [key], lambda _: 1, lambda items: self(key, items))
+
+
+def test_two_models_are_computed_at_once_with_half_of_the_cores_each(pool: ThreadPoolExecutor) -> None:
+    watched, waiting = Watched(2), Line(2)
+    with held(waiting):
+        made = [pool.submit(watched.ask, waiting, key) for key in "ab"]
+        await_jobs(waiting, 2)
+    assert [one.result(10) for one in made] == [["a"], ["b"]]
+    assert watched.seen == [(("a", "b"), 1)] * 2
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_who_is_alone_has_all_cores(cores: int) -> None:
+    watched, waiting = Watched(), Line(cores)
+    for _ in range(3):
+        watched.ask(waiting, "a")
+    assert watched.seen == [(("a",), cores)] * 3
+
+
+def test_one_model_is_not_computed_twice_at_once(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "STEP_TOKENS", 1)
+    watched, waiting = Watched(), Line(2)
+    for one in [pool.submit(watched.ask, waiting, key) for key in "aaabbb" * 5]:
+        one.result(10)
+    assert all(len(going) == len(set(going)) for going, _ in watched.seen) and len(watched.seen) == 30
+
+
+def test_alone_waits_until_nothing_else_is_computed(pool: ThreadPoolExecutor) -> None:
+    """Though models enough to keep both threads busy are asked without end."""
+    stop, watched, waiting = threading.Event(), Watched(), Line(2)
+
+    def busy(key: str) -> None:
+        while not stop.is_set():
+            watched.ask(waiting, key)
+
+    crowd = [pool.submit(busy, key) for key in "abcdef"]
+    for _ in range(20):
+        time.sleep(0.01)
+        assert waiting.alone(lambda: (watched.going.copy(), torch.get_num_threads())) == ([], 2)
+    stop.set()
+    for one in crowd:
+        one.result(10)
+    assert any(len(going) == 2 for going, _ in watched.seen)
+
+
+def test_of_more_cores_a_stream_has_one_and_all_else_the_rest(pool: ThreadPoolExecutor) -> None:
+    watched, waiting = Watched(2), Line(4)
+
+    def step(items: list[Any]) -> list[Any]:
+        return watched("stream", items)
+
+    with held(waiting):
+        place = waiting.stream("s", "stream", len, step, lambda: len(watched.seen) < 2)
+        made = pool.submit(watched.ask, waiting, "a")
+        await_jobs(waiting, 1)
+        place.go_on()
+    assert made.result(10) == ["a"]
+    assert sorted(threads for _, threads in watched.seen) == [1, 3]
+
+
+def test_threads_that_begin_later_have_all_cores(pool: ThreadPoolExecutor) -> None:
+    watched, waiting = Watched(2), Line(2)
+    with held(waiting):
+        made = [pool.submit(watched.ask, waiting, key) for key in "ab"]
+        await_jobs(waiting, 2)
+    for one in made:
+        one.result(10)
+    until = time.monotonic() + 10
+    while not all(worker.asleep for worker in waiting._workers) and time.monotonic() < until:
+        time.sleep(0.001)
+    with ThreadPoolExecutor(1) as new:
+        assert new.submit(torch.get_num_threads).result(10) == 2
 
 
 def test_a_process_that_ends_while_a_pass_is_computed_ends_well() -> None:
@@ -244,7 +347,7 @@ def test_a_process_that_ends_while_a_pass_is_computed_ends_well() -> None:
 
 
 def test_nothing_is_computed_after_the_end() -> None:
-    passes, waiting = Passes(), Line()
+    passes, waiting = Passes(), Line(1)
     passes.go.set()
     assert waiting.run("k", [1], abs, passes) == [2]
     waiting.close()
@@ -257,7 +360,7 @@ def test_memory_is_given_back_now_and_then(sizes: list[int], times: int, monkeyp
     given: list[int] = []
     monkeypatch.setattr(line, "TRIM", 5)
     monkeypatch.setattr(line, "TRIM_TOKENS", 100)
-    waiting = Line()
+    waiting = Line(1)
     monkeypatch.setattr(line, "give_memory_back", lambda: given.append(waiting.passes))
     for size in sizes:
         waiting.run("k", [size], abs, lambda items: items)

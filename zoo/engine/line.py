@@ -1,17 +1,22 @@
-"""The line in which forward passes wait: one pass at a time, in which all who wait for the same thing go along.
+"""The line in which forward passes wait: who waits for the same thing goes along in one pass.
 
-torch uses all cores for a pass, so two at once only slow each other. Whoever comes while one is computed waits, and
-when it is over the pass of the one who waited longest takes along the others of the same model: no request waits for
-company when nothing else is computed, and none is overtaken for ever, since who is not done goes to the back.
+Whoever comes while a pass is computed waits, and when it is over the pass of the one who waited longest takes along the
+others of the same model: no request waits for company when nothing else is computed, and none is overtaken for ever,
+since who is not done goes to the back.
 
 A stream needs a pass for every token, so a few of theirs, which are short, go before each pass of the others. It stays
 in the line by itself, a few tokens ahead of its reader, so that no pass waits for readers to wake.
 
-All passes are computed by one thread, and all else that torch computes while requests are answered. A thread that
-computes brings helpers of its own (OpenMP, as many as there are other cores), and its own arena of memory. As soon as
-these are more threads than cores, each sleeps after every piece of work instead of spinning until the next: when models
-had been opened by a thread that went on living, a token of xlnet-mini took 8.3 ms, without it 5.0 (two cores of an AMD
-EPYC).
+Who is alone has all cores. When two models are asked, each computes with half of them: small products gain little from
+a second core (a token of xlnet-mini takes 3.2 ms with one and with two, one of gpt-mini 4.0 and 2.9), and none waits
+until the other core has done its part. 32 visitors of five models had 98 answers a second instead of 60 (two cores of
+an AMD EPYC). With more cores the second pass has one of them, and is one of streams.
+
+All passes are computed by two threads, and all else that torch computes while requests are answered by the first. A
+thread that computes on several cores brings helpers of its own (OpenMP, as many as there are other cores), and its own
+arena of memory. As soon as these are more threads than cores, each sleeps after every piece of work instead of spinning
+until the next: when models had been opened by a thread that went on living, a token of xlnet-mini took 8.3 ms, without
+it 5.0. So the second thread keeps to one core, and has no helpers.
 """
 
 from __future__ import annotations
@@ -24,7 +29,9 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from zoo.processor import give_memory_back, share_arenas
+import torch
+
+from zoo.processor import give_memory_back, share_arenas, use_cores
 
 # Tokens computed at once. BERT-base in int8 takes 1.4 times as long with 4,096 as with 1,024 (what lies between two
 # products no longer fits the caches), elmo-mini 1.25 times as long with 1,024 as with 4,096 (its steps are as many).
@@ -32,6 +39,7 @@ STEP_TOKENS = 2048
 STREAMS = 6  # passes of streams before each of the others: with none, 20 tokens took 8 s among 32 visitors
 # What the C library keeps for itself is given back after so many passes, or passes of so many tokens.
 TRIM, TRIM_TOKENS = 250, 2**14
+WORKERS = 2  # threads that compute
 CLOSING = 60  # seconds that a process waits at its end for the pass under way
 
 Made = TypeVar("Made")
@@ -46,6 +54,7 @@ class _Job:
     items: deque[tuple[int, int, Any]]  # (tokens, place, item)
     results: list[Any]
     came: float = field(default_factory=time.monotonic)
+    alone: bool = False  # nothing else may be computed meanwhile
     begun: bool = False
     left: int = field(init=False)
     error: BaseException | None = None
@@ -64,6 +73,16 @@ class _Going(_Job):
     item: Any = None
     standing: bool = False  # in the line, or in the pass under way
     over: bool = False
+
+
+class _Worker:
+    """A thread that computes passes; it sleeps while there is none for it."""
+
+    def __init__(self, line: Line, first: bool) -> None:
+        self.first = first
+        self.asleep = False
+        self.wake = threading.Condition(line._lock)
+        self.thread = threading.Thread(target=line._work, args=(self,), name="zoo-forward", daemon=True)
 
 
 class Place:
@@ -93,10 +112,14 @@ class Place:
 class Line:
     """Safe to call from many threads."""
 
-    def __init__(self) -> None:
-        self._change = threading.Condition()
+    def __init__(self, cores: int | None = None) -> None:
+        """`cores` may be used, as many as torch uses by default."""
+        self._lock = threading.RLock()
         self._jobs: deque[_Job] = deque()
-        self._thread: threading.Thread | None = None
+        self._workers: list[_Worker] = []
+        self._given = cores
+        self._cores = self._free = 0  # cores in all, and those that no pass has
+        self._under_way: set[Hashable] = set()  # keys of the passes that are computed
         self._streamed = 0  # passes of streams since one of the others
         self._closing = False
         self._untrimmed = [0, 0]  # passes and tokens since memory was given back
@@ -114,15 +137,8 @@ class Line:
         of any of their callers. Raises what `compute` raises."""
         if not items:
             return []
-        assert threading.current_thread() is not self._thread, "it would wait for itself"
         ordered = sorted(((tokens(item), place, item) for place, item in enumerate(items)), key=lambda one: one[:2])
-        job = _Job(key, compute, deque(ordered), [None] * len(items))
-        with self._change:
-            self._put(job)
-        job.done.wait()
-        if job.error is not None:
-            raise job.error
-        return job.results
+        return self._done(_Job(key, compute, deque(ordered), [None] * len(items)))
 
     def stream(
         self,
@@ -139,29 +155,43 @@ class Line:
     def alone(self, work: Callable[[], Made]) -> Made:
         """What `work` gives back, which is done while no pass is computed; it waits for its turn as a pass does. Raises
         what it raises."""
-        (made,) = self.run(object(), [work], lambda _: 0, lambda works: [one() for one in works])
-        return cast(Made, made)
+        job = _Job(object(), lambda works: [one() for one in works], deque([(0, 0, work)]), [None], alone=True)
+        return cast(Made, self._done(job)[0])
 
     def close(self) -> None:
-        """Let the pass under way end, and begin no other: a process that ends while torch computes is aborted."""
-        with self._change:
+        """Let the passes under way end, and begin no other: a process that ends while torch computes is aborted."""
+        with self._lock:
             self._closing = True
-            self._change.notify_all()
-        if self._thread is not None:
-            self._thread.join(CLOSING)
+            for worker in self._workers:
+                worker.wake.notify()
+        for worker in self._workers:
+            worker.thread.join(CLOSING)
+
+    def _done(self, job: _Job) -> list[Any]:
+        """What comes out of a job, when it is done. Raises what its `compute` raises."""
+        assert all(one.thread is not threading.current_thread() for one in self._workers), "it would wait for itself"
+        with self._lock:
+            self._put(job)
+        job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return job.results
 
     def _put(self, job: _Job) -> None:
         """At the back. The lock is held."""
         if self._closing:
             raise RuntimeError("The process is ending; nothing is computed any more.")
         self._jobs.append(job)
-        if self._thread is None or not self._thread.is_alive():  # also after a fork
-            self._thread = threading.Thread(target=self._work, name="zoo-forward", daemon=True)
-            self._thread.start()
-        self._change.notify_all()
+        if not self._workers or not self._workers[0].thread.is_alive():  # also after a fork
+            self._cores = self._free = self._given or torch.get_num_threads()
+            self._under_way.clear()
+            self._workers = [_Worker(self, number == 0) for number in range(min(self._cores, WORKERS))]
+            for worker in reversed(self._workers):  # the first one has the last word on how many threads are usual
+                worker.thread.start()
+        self._call()
 
     def _stand(self, job: _Going) -> None:
-        with self._change:
+        with self._lock:
             if job.standing or job.over or job.error is not None or not job.wanted():
                 return
             job.items.append((job.tokens(job.item), 0, job.item))
@@ -169,42 +199,95 @@ class Line:
             job.standing = True
 
     def _leave(self, job: _Going) -> None:
-        with self._change:
+        with self._lock:
             job.over = True
             if job in self._jobs:
                 self._jobs.remove(job)
 
-    def _work(self) -> None:
+    def _call(self) -> None:
+        """Wake one who can begin a pass, if there is one. The lock is held."""
+        for worker in self._workers:
+            if worker.asleep and self._turn(worker) is not None:
+                worker.asleep = False
+                worker.wake.notify()
+                return
+
+    def _work(self, worker: _Worker) -> None:
         share_arenas()
+        use_cores(1)
         while True:
-            with self._change:
-                while not self._jobs and not self._closing:
-                    self._change.wait()
-                if self._closing:
+            with self._lock:
+                job = self._next_job(worker)
+                if job is None:
                     return
-                self._turn()
-                parts = self._next()
+                parts, cores, key = self._taken(job), self._share(worker, job), job.key
+                self._free -= cores
+                self._under_way.add(key)
+                self._call()
+            use_cores(cores)
             self._pass(parts)
-            del parts  # or what was computed stays in memory until the next pass
+            del job, parts  # or what was computed stays in memory until the next pass
+            with self._lock:
+                self._free += cores
+                self._under_way.discard(key)
+                self._call()
             self._trim()
+
+    def _next_job(self, worker: _Worker) -> _Job | None:
+        """The one whose turn it is, as soon as there is one; None when the process ends. The lock is held."""
+        while not self._closing:
+            job = self._turn(worker)
+            if job is not None:
+                return job
+            if worker.first:
+                use_cores(self._cores)  # of threads that begin from now on, too
+            worker.asleep = True
+            worker.wake.wait()
+            worker.asleep = False
+        return None
+
+    def _turn(self, worker: _Worker) -> _Job | None:
+        """Whose turn it is, if this worker may compute for him now. The lock is held."""
+        if not self._free or not (worker.first or self._under_way):  # who is alone has all cores
+            return None
+        waiting = self._open(worker)
+        streams = self._streamed < STREAMS and self._alike  # else the second worker has them
+        wanted = next((job for job in waiting if isinstance(job, _Going) == streams), waiting[0] if waiting else None)
+        if wanted is not None and wanted.alone and (self._under_way or not worker.first):
+            return None
+        return wanted
+
+    def _open(self, worker: _Worker) -> list[_Job]:
+        """Who waits for what is not under way already, as far as it is for this worker."""
+        any_kind = worker.first or self._alike
+        return [job for job in self._jobs if job.key not in self._under_way and (any_kind or isinstance(job, _Going))]
+
+    @property
+    def _alike(self) -> bool:
+        """Whether both workers have as many cores when both compute."""
+        return self._cores <= WORKERS
+
+    def _share(self, worker: _Worker, job: _Job) -> int:
+        """How many cores its pass has. The lock is held."""
+        if not worker.first:
+            return 1
+        beside = [one for other in self._workers[1:] for one in self._open(other) if one.key != job.key]
+        return self._free - 1 if beside and not self._under_way and not job.alone else self._free
 
     def _trim(self) -> None:
         """Give back what is free, now and then: it takes 20 milliseconds, and as many to have it again."""
-        if self._untrimmed[0] >= TRIM or self._untrimmed[1] >= TRIM_TOKENS:
+        with self._lock:
+            if self._untrimmed[0] < TRIM and self._untrimmed[1] < TRIM_TOKENS:
+                return
             self._untrimmed = [0, 0]
-            give_memory_back()
+        give_memory_back()
 
-    def _turn(self) -> None:
-        """Bring the one whose turn it is to the front."""
-        streams = self._streamed < STREAMS
-        wanted = next((job for job in self._jobs if isinstance(job, _Going) == streams), self._jobs[0])
-        self._streamed = self._streamed + 1 if isinstance(wanted, _Going) else 0
-        self._jobs.remove(wanted)
-        self._jobs.appendleft(wanted)
-
-    def _next(self) -> list[tuple[_Job, list[tuple[int, Any]]]]:
-        """What is computed next: for each job some places and items. The first job in the line, and its like."""
-        first, used, parts = self._jobs[0], 0, []
+    def _taken(self, first: _Job) -> list[tuple[_Job, list[tuple[int, Any]]]]:
+        """What is computed with this job: for it and its like some places and items. The lock is held."""
+        self._streamed = self._streamed + 1 if isinstance(first, _Going) else 0
+        self._jobs.remove(first)
+        self._jobs.appendleft(first)
+        used, parts = 0, list[tuple[_Job, list[tuple[int, Any]]]]()
         for job in [job for job in self._jobs if job.key == first.key]:
             taken: list[tuple[int, Any]] = []
             while job.items and (used + job.items[0][0] <= STEP_TOKENS or not used):
@@ -225,11 +308,12 @@ class Line:
 
     def _pass(self, parts: list[tuple[_Job, list[tuple[int, Any]]]]) -> None:
         began = time.monotonic()
-        self.passes += 1
-        for job, _ in parts:
-            if not job.begun:
-                job.begun = True
-                self.longest_wait = max(self.longest_wait, began - job.came)
+        with self._lock:
+            self.passes += 1
+            for job, _ in parts:
+                if not job.begun:
+                    job.begun = True
+                    self.longest_wait = max(self.longest_wait, began - job.came)
         try:
             items = [item for _, taken in parts for _, item in taken]
             results = parts[0][0].compute(items)
@@ -256,14 +340,14 @@ class Line:
 
     def _again(self, job: _Going) -> None:
         """A stream after its pass: to the back, if more of it is wanted."""
-        with self._change:
+        with self._lock:
             job.standing = False
             job.done.set()
             if not self._closing:
                 self._stand(job)
 
     def _fail(self, job: _Job, error: BaseException) -> None:
-        with self._change:
+        with self._lock:
             job.error = error
             job.items.clear()
             if job in self._jobs:

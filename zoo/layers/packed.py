@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,10 +37,10 @@ keep_few_kernels()
 ENDS: dict[Activation, tuple[str, str]] = {gelu_erf: ("gelu", "none"), gelu_tanh: ("gelu", "tanh"), relu: ("relu", "")}
 NO_END = ("none", "")
 SMALLEST = 64  # rows and columns of weights that are worth it
-# In float32 the call itself costs more than it saves for weights of fewer numbers (BERT's are 0.6 M and more; a quarter
-# of that where `few_weights` says so), and for the recurrent ones of an LSTM, which are multiplied with a single row, of
-# fewer than ELMo's 8.4 M; and for these only where `rows_alone` says so: an AMD EPYC reads laid out weights almost
-# twice as fast, an Intel Xeon 0.85 times.
+# In float32 the call itself costs more than it saves for weights of fewer numbers (BERT's are 0.6 M and more; where
+# `few_weights` says so a quarter of that), and for the recurrent ones of an LSTM, which are multiplied with a single
+# row, of fewer than ELMo's 8.4 M; and for these only where `rows_alone` says so: an AMD EPYC reads laid out weights
+# almost twice as fast, an Intel Xeon 0.85 times.
 WORTH_IT, WORTH_IT_RECURRENT = 2**19, 2**22
 # Numbers of the weights that a machine is tried with, 16 MB: so many come from memory, as those of a model do.
 TRIED = 2**22
@@ -79,7 +79,7 @@ class PackedLinear(nn.Module):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous())
         self.weight = nn.Parameter(packed, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype), requires_grad=False)
-        self.given = (self.weight, self.bias, self.end[0], [], self.end[1])
+        self.given: tuple[Any, ...] = (self.weight, self.bias, self.end[0], [], self.end[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., E]."""
@@ -116,7 +116,9 @@ class Int8Linear(nn.Module):
         self.scales: Tensor
         self.register_buffer("scales", scales)
         zeros = torch.zeros(len(scales), dtype=torch.int64)
-        self.given = (self.packed, self.scales, zeros, None, 1.0, 0, torch.float32, "none", [], "")
+        self.given: tuple[Any, ...] = (
+            self.packed, self.scales, zeros, None, 1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
         self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
         # what it counts as: a number of a byte for each weight, without a second copy of them
         self.weight = nn.Parameter(torch.zeros(1, dtype=torch.int8).expand(weight.shape), requires_grad=False)
