@@ -9,8 +9,9 @@ in the line by itself, a few tokens ahead of its reader, so that no pass waits f
 
 Who is alone has all cores. When two models are asked, each computes with half of them: small products gain little from
 a second core (a token of xlnet-mini takes 3.2 ms with one and with two, one of gpt-mini 4.0 and 2.9), and none waits
-until the other core has done its part. 32 visitors of five models had 86 to 95 answers a second instead of 68 to 73 (two
-cores of an AMD EPYC). With more cores the second pass has one of them, and is one of streams; that was not measured.
+until the other core has done its part. 32 visitors of five models had 86 to 95 answers a second instead of 68 to 73
+(two cores of an AMD EPYC). With more cores the second pass has one of them, and is one of streams; that was not
+measured.
 
 All passes are computed by two threads, and all else that torch computes while requests are answered by the first. A
 thread that computes on several cores brings helpers of its own (OpenMP, as many as there are other cores), and its own
