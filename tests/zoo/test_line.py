@@ -7,8 +7,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -35,13 +35,28 @@ class Passes:
         return [2 * item for item in items]
 
 
+class Crowd:
+    """Callers, a thread each. That of an executor would be waited for at the end, for ever if its pass never comes."""
+
+    def submit(self, ask: Callable[..., Any], *given: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(ask(*given))
+            except BaseException as error:  # noqa: BLE001 (whoever asks for the result sees it)
+                future.set_exception(error)
+
+        threading.Thread(target=call, daemon=True).start()
+        return future
+
+
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(20) as made:
-        yield made
+def pool() -> Crowd:
+    return Crowd()
 
 
-def queued(pool: ThreadPoolExecutor, waiting: Line, *asked: tuple[str, list[int], Passes]) -> list[Future[list[Any]]]:
+def queued(pool: Crowd, waiting: Line, *asked: tuple[str, list[int], Passes]) -> list[Future[list[Any]]]:
     """Callers in this order, all in line before the first pass is over."""
     futures = []
     for number, (key, items, passes) in enumerate(asked):
@@ -67,7 +82,7 @@ def test_results_stand_in_the_order_asked() -> None:
     assert Line(1).run("k", [], abs, passes) == []
 
 
-def test_who_waits_for_the_same_goes_along(pool: ThreadPoolExecutor) -> None:
+def test_who_waits_for_the_same_goes_along(pool: Crowd) -> None:
     passes, waiting = Passes(), Line(1)
     made = queued(pool, waiting, ("a", [1], passes), ("a", [2], passes), ("b", [3], passes), ("a", [4], passes))
     passes.go.set()
@@ -76,7 +91,7 @@ def test_who_waits_for_the_same_goes_along(pool: ThreadPoolExecutor) -> None:
     assert waiting.passes == 3
 
 
-def test_a_long_job_goes_to_the_back_after_each_step(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_job_goes_to_the_back_after_each_step(pool: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "STEP_TOKENS", 10)
     passes, waiting = Passes(), Line(1)
     made = queued(pool, waiting, ("x", [1], passes), ("a", [5] * 6, passes), ("b", [7], passes), ("a", [6], passes))
@@ -93,7 +108,7 @@ def test_a_pass_keeps_to_its_tokens_and_takes_what_is_too_long_alone(monkeypatch
     assert passes.made == [[2, 2, 7, 30], [50], [90]]
 
 
-def test_a_mistake_reaches_its_caller_alone(pool: ThreadPoolExecutor) -> None:
+def test_a_mistake_reaches_its_caller_alone(pool: Crowd) -> None:
     passes, waiting = Passes(), Line(1)
     made = queued(pool, waiting, ("x", [1], passes), ("a", [2], passes), ("a", [-1], passes), ("a", [3], passes))
     passes.go.set()
@@ -103,7 +118,7 @@ def test_a_mistake_reaches_its_caller_alone(pool: ThreadPoolExecutor) -> None:
     assert waiting.run("a", [9], abs, passes) == [18], "the line goes on"
 
 
-def test_none_starves(pool: ThreadPoolExecutor) -> None:
+def test_none_starves(pool: Crowd) -> None:
     """Four callers who never stop asking, and one who asks now and then."""
     stop, waiting = threading.Event(), Line(1)
 
@@ -125,7 +140,7 @@ def test_none_starves(pool: ThreadPoolExecutor) -> None:
         one.result(10)
 
 
-def test_alone_means_alone(pool: ThreadPoolExecutor) -> None:
+def test_alone_means_alone(pool: Crowd) -> None:
     passes, waiting = Passes(), Line(1)
     passes.go.set()
     with held(waiting):
@@ -173,7 +188,7 @@ class Counting:
         return number
 
 
-def test_streams_stay_together(pool: ThreadPoolExecutor) -> None:
+def test_streams_stay_together(pool: Crowd) -> None:
     """Though their readers come one after the other."""
     waiting = Line(1)
     with held(waiting):
@@ -206,7 +221,7 @@ def test_a_stream_that_nobody_reads_waits() -> None:
     assert stream.said == 5, "it has left"
 
 
-def test_a_stream_is_told_what_went_wrong(pool: ThreadPoolExecutor) -> None:
+def test_a_stream_is_told_what_went_wrong(pool: Crowd) -> None:
     waiting = Line(1)
 
     def fail(items: list[int]) -> list[int]:
@@ -219,7 +234,55 @@ def test_a_stream_is_told_what_went_wrong(pool: ThreadPoolExecutor) -> None:
     assert not waiting._jobs
 
 
-def test_streams_and_others_take_turns(pool: ThreadPoolExecutor) -> None:
+def test_a_stream_that_cannot_say_what_it_wants_is_told(pool: Crowd) -> None:
+    waiting, asked = Line(1), iter([True])
+    other = Counting(waiting, 10**6, ahead=10**6)
+    with held(waiting):
+        place = waiting.stream("t", 1, abs, list, lambda: next(asked))  # asked for the second time it raises
+        place.go_on()
+        other.place.go_on()
+    with pytest.raises(StopIteration):
+        for _ in range(2):
+            place.wait()
+    assert [pool.submit(other.read).result(10) for _ in range(3)] == [1, 2, 3], "others go on"
+    other.place.leave()
+
+
+def test_a_mistake_of_the_line_itself_reaches_all_who_wait(pool: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes, waiting = Passes(), Line(1)
+    made = queued(pool, waiting, ("x", [1], passes), ("a", [2], passes), ("b", [3], passes))
+    with monkeypatch.context() as broken:
+        broken.setattr(waiting, "_taken", lambda first: 1 / 0)
+        passes.go.set()
+        assert made[0].result(10) == [2]
+        for one in made[1:]:
+            with pytest.raises(ZeroDivisionError):
+                one.result(10)
+    assert pool.submit(waiting.run, "a", [9], abs, passes).result(10) == [18], "the line goes on"
+
+
+def test_a_single_thread_on_two_cores_computes_streams_and_all_else(
+    pool: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream beside four callers who never stop asking."""
+    monkeypatch.setattr(line, "WORKERS", 1)
+    stop, waiting = threading.Event(), Line(2)
+
+    def busy(key: str) -> None:
+        while not stop.is_set():
+            waiting.run(key, [1], abs, lambda items: (time.sleep(0.002), items)[1])
+
+    crowd = [pool.submit(busy, key) for key in "abcd"]
+    stream = Counting(waiting, 30)
+    before = waiting.passes
+    assert [pool.submit(stream.read).result(10) for _ in range(30)] == list(range(1, 31))
+    assert waiting.passes - before > 30, "the others, too"
+    stop.set()
+    for one in crowd:
+        one.result(10)
+
+
+def test_streams_and_others_take_turns(pool: Crowd) -> None:
     """A stream that never ends, and texts: one pass of these after some of the stream."""
     waiting = Line(1)
     endless = Counting(waiting, 10**6, ahead=10**6)
@@ -256,7 +319,7 @@ class Watched:
         return waiting.run(key, [key], lambda _: 1, lambda items: self(key, items))
 
 
-def test_two_models_are_computed_at_once_with_half_of_the_cores_each(pool: ThreadPoolExecutor) -> None:
+def test_two_models_are_computed_at_once_with_half_of_the_cores_each(pool: Crowd) -> None:
     watched, waiting = Watched(2), Line(2)
     with held(waiting):
         made = [pool.submit(watched.ask, waiting, key) for key in "ab"]
@@ -273,7 +336,7 @@ def test_who_is_alone_has_all_cores(cores: int) -> None:
     assert watched.seen == [(("a",), cores)] * 3
 
 
-def test_one_model_is_not_computed_twice_at_once(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_model_is_not_computed_twice_at_once(pool: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "STEP_TOKENS", 1)
     watched, waiting = Watched(), Line(2)
     for one in [pool.submit(watched.ask, waiting, key) for key in "aaabbb" * 5]:
@@ -281,7 +344,7 @@ def test_one_model_is_not_computed_twice_at_once(pool: ThreadPoolExecutor, monke
     assert all(len(going) == len(set(going)) for going, _ in watched.seen) and len(watched.seen) == 30
 
 
-def test_alone_waits_until_nothing_else_is_computed(pool: ThreadPoolExecutor) -> None:
+def test_alone_waits_until_nothing_else_is_computed(pool: Crowd) -> None:
     """Though models enough to keep both threads busy are asked without end."""
     stop, watched, waiting = threading.Event(), Watched(), Line(2)
 
@@ -299,7 +362,7 @@ def test_alone_waits_until_nothing_else_is_computed(pool: ThreadPoolExecutor) ->
     assert any(len(going) == 2 for going, _ in watched.seen)
 
 
-def test_of_more_cores_a_stream_has_one_and_all_else_the_rest(pool: ThreadPoolExecutor) -> None:
+def test_of_more_cores_a_stream_has_one_and_all_else_the_rest(pool: Crowd) -> None:
     watched, waiting = Watched(2), Line(4)
 
     def step(items: list[Any]) -> list[Any]:
@@ -314,7 +377,7 @@ def test_of_more_cores_a_stream_has_one_and_all_else_the_rest(pool: ThreadPoolEx
     assert sorted(threads for _, threads in watched.seen) == [1, 3]
 
 
-def test_threads_that_begin_later_have_all_cores(pool: ThreadPoolExecutor) -> None:
+def test_threads_that_begin_later_have_all_cores(pool: Crowd) -> None:
     watched, waiting = Watched(2), Line(2)
     with held(waiting):
         made = [pool.submit(watched.ask, waiting, key) for key in "ab"]
@@ -324,8 +387,7 @@ def test_threads_that_begin_later_have_all_cores(pool: ThreadPoolExecutor) -> No
     until = time.monotonic() + 10
     while not all(worker.asleep for worker in waiting._workers) and time.monotonic() < until:
         time.sleep(0.001)
-    with ThreadPoolExecutor(1) as new:
-        assert new.submit(torch.get_num_threads).result(10) == 2
+    assert pool.submit(torch.get_num_threads).result(10) == 2
 
 
 def test_a_process_that_ends_while_a_pass_is_computed_ends_well() -> None:

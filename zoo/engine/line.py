@@ -76,6 +76,9 @@ class _Going(_Job):
     over: bool = False
 
 
+_Part = tuple[_Job, list[tuple[int, Any]]]  # of a pass: whose it is, and what of it, each with its place
+
+
 class _Worker:
     """A thread that computes passes; it sleeps while there is none for it."""
 
@@ -216,23 +219,33 @@ class Line:
     def _work(self, worker: _Worker) -> None:
         share_arenas()
         use_cores(1)
-        while True:
+        while self._one_pass(worker):
+            self._trim()
+
+    def _one_pass(self, worker: _Worker) -> bool:
+        """Wait for a pass and compute it; False when the process ends."""
+        parts, cores, key = list[_Part](), 0, None
+        try:
             with self._lock:
                 job = self._next_job(worker)
                 if job is None:
-                    return
-                parts, cores, key = self._taken(job), self._share(worker, job), job.key
+                    return False
+                key, parts = job.key, self._taken(job)
+                cores = self._share(worker, job)
                 self._free -= cores
                 self._under_way.add(key)
                 self._call()
             use_cores(cores)
             self._pass(parts)
-            del job, parts  # or what was computed stays in memory until the next pass
+        except BaseException as error:  # noqa: BLE001 (of the line itself: better told than waited for)
             with self._lock:
-                self._free += cores
-                self._under_way.discard(key)
-                self._call()
-            self._trim()
+                for broken in {*self._jobs, *(job for job, _ in parts)}:
+                    self._fail(broken, error)
+        with self._lock:
+            self._free += cores
+            self._under_way.discard(key)
+            self._call()
+        return True
 
     def _next_job(self, worker: _Worker) -> _Job | None:
         """The one whose turn it is, as soon as there is one; None when the process ends. The lock is held."""
@@ -265,8 +278,8 @@ class Line:
 
     @property
     def _alike(self) -> bool:
-        """Whether both workers have as many cores when both compute."""
-        return self._cores <= WORKERS
+        """Whether all workers have as many cores when all compute, as one alone has."""
+        return len(self._workers) in (1, self._cores)
 
     def _share(self, worker: _Worker, job: _Job) -> int:
         """How many cores its pass has. The lock is held."""
@@ -283,12 +296,12 @@ class Line:
             self._untrimmed = [0, 0]
         give_memory_back()
 
-    def _taken(self, first: _Job) -> list[tuple[_Job, list[tuple[int, Any]]]]:
+    def _taken(self, first: _Job) -> list[_Part]:
         """What is computed with this job: for it and its like some places and items. The lock is held."""
         self._streamed = self._streamed + 1 if isinstance(first, _Going) else 0
         self._jobs.remove(first)
         self._jobs.appendleft(first)
-        used, parts = 0, list[tuple[_Job, list[tuple[int, Any]]]]()
+        used, parts = 0, list[_Part]()
         for job in [job for job in self._jobs if job.key == first.key]:
             taken: list[tuple[int, Any]] = []
             while job.items and (used + job.items[0][0] <= STEP_TOKENS or not used):
@@ -307,7 +320,7 @@ class Line:
         self._untrimmed[1] += used
         return parts
 
-    def _pass(self, parts: list[tuple[_Job, list[tuple[int, Any]]]]) -> None:
+    def _pass(self, parts: list[_Part]) -> None:
         began = time.monotonic()
         with self._lock:
             self.passes += 1
@@ -343,9 +356,12 @@ class Line:
         """A stream after its pass: to the back, if more of it is wanted."""
         with self._lock:
             job.standing = False
+            try:
+                if not self._closing:
+                    self._stand(job)
+            except BaseException as error:  # noqa: BLE001 (what `wanted` and `tokens` raise belongs to whoever asked)
+                self._fail(job, error)
             job.done.set()
-            if not self._closing:
-                self._stand(job)
 
     def _fail(self, job: _Job, error: BaseException) -> None:
         with self._lock:
