@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         "verdict on each aim",
     )  # fmt: skip
     bench.add_argument("--model", default="all", help="of load: bert-base, gpt2, xlnet-base or all")
-    bench.add_argument("--rounds", type=int, default=5)
+    bench.add_argument("--rounds", type=int, default=3, help="at least; what takes little time goes on for 45 seconds")
     bench.add_argument("--json", dest="as_json", action="store_true", help="of load: figures for programs")
     bench.add_argument("--csv", type=Path, help="a file for every figure")
     bench.add_argument(
@@ -90,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     bench.add_argument("--plot", type=Path, help="a picture of the ratios")
     bench.add_argument("--tiny", action="store_true", help="toy sizes, to see it work in a minute")
-    bench.add_argument("--seconds", type=float, default=20, help="of serve: how long all ask at once")
+    bench.add_argument("--seconds", type=float, default=30, help="of serve: how long all ask at once")
     bench.add_argument("--visitors", type=int, default=32, help="of serve")
     return top
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +17,7 @@ from huggingface_hub.utils import are_progress_bars_disabled
 
 from zoo import catalog
 from zoo.__main__ import main
-from zoo.bench import aims, apart, decode, encoder, limits, load, race
+from zoo.bench import aims, apart, decode, encoder, limits, load, race, serve
 from zoo.bench.fullsize import MODELS, FullSize
 from zoo.bench.ours import minilm_files
 from zoo.errors import BadParameter
@@ -153,6 +154,20 @@ def test_a_peer_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert not process._process.is_alive()
     with pytest.raises(RuntimeError, match="KeyError: 'nothing'"):
         apart.Apart(no_peer, tmp_path)
+
+
+def test_a_race_goes_on_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a clock that moves on by a second each time it is asked: a call that counts asks it four times, with the
+    one before it that does not."""
+    monkeypatch.setattr(race, "time", SimpleNamespace(perf_counter=count().__next__, sleep=lambda seconds: None))
+    assert race.race({"ours": int}, 3)["ours"] == [1, 1, 1]
+    assert len(race.race({"ours": int}, 3, least=40.0)["ours"]) == 8
+    assert len(race.race({"ours": int}, 3, first_counts=True)["ours"]) == 3
+
+
+def test_memory_is_told_in_means_of_a_tenth_of_the_time() -> None:
+    assert serve.held([10.0, 20.0, *[30.0] * 2, 40.0, 42.0, *[50.0] * 12, 60.0, 70.0]) == (15, 41, 65)
+    assert serve.held([7.0]) == (7, 7, 7)
 
 
 def a_peer(folder: Path) -> dict[str, Callable[..., object]]:

@@ -53,7 +53,7 @@ def _measured(
                 said = {kind: run().reshape(texts * tokens, -1) for kind, run in runners.items()}
                 first = next(iter(runners))
                 worst = {kind: float(np.abs(rows - said[first]).max()) for kind, rows in said.items()}
-                seconds = race.race(runners, rounds)
+                seconds = race.race(runners, rounds, 0 if tiny else race.LEAST)
             floor = partial(least, next(iter(ours.values())), [tokens] * texts)
             results.append(race.Result(f"{title}, {texts} x {tokens} tokens", first, seconds, worst, floor))
         return results, missing

@@ -13,12 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests" / "bench" / "page.py"
+ROUNDS = 7  # with three the ratios of two runs differed by a fifth
 TAB, AGAIN = ", first", ", again"
 
 Waits = Mapping[str, tuple[float, float]]  # what -> milliseconds of the bare page and of ours
 
 
-def measure(rounds: int = 7) -> tuple[Waits, list[str]]:
+def measure(rounds: int = ROUNDS) -> tuple[Waits, list[str]]:
     """Medians, and what is not installed. Raises RuntimeError where the page could not be measured."""
     if not SCRIPT.is_file():
         return {}, ["tests/bench/page.py"]

@@ -23,6 +23,7 @@ from zoo.models.ulmfit import NOT_IN_FASTAI, AwdLstm, UlmfitConfig
 
 ELMO = {"dim": 4096, "projection_dim": 512, "n_layers": 2}
 AWD = {"emb_sz": 400, "n_hid": 1152, "n_layers": 3}
+Timed = Callable[[dict[str, Callable[[], object]]], dict[str, list[float]]]
 TINY = {"dim": 32, "projection_dim": 8, "n_layers": 2}, {"emb_sz": 8, "n_hid": 16, "n_layers": 3}
 
 
@@ -40,14 +41,15 @@ class _Given(nn.Module):
 def measure(rounds: int = 5, tiny: bool = False) -> tuple[list[race.Result], list[str]]:
     """One result for each kind of network, and what is not installed."""
     elmo, awd = TINY if tiny else (ELMO, AWD)
-    results = [_elmo(elmo, 4 if tiny else 32, rounds), _awd(awd, 8 if tiny else 512, rounds)]
-    found, missing = _xlnet(8 if tiny else 384, rounds, tiny)
+    timed: Timed = partial(race.race, rounds=rounds, least=0 if tiny else race.LEAST)
+    results = [_elmo(elmo, 4 if tiny else 32, timed), _awd(awd, 8 if tiny else 512, timed)]
+    found, missing = _xlnet(8 if tiny else 384, timed, tiny)
     return results + found, missing
 
 
-def _race(title: str, runners: dict[str, Callable[[], object]], rounds: int) -> race.Result:
+def _race(title: str, runners: dict[str, Callable[[], object]], timed: Timed) -> race.Result:
     with torch.inference_mode():
-        return race.Result(title, next(iter(runners)), race.race(runners, rounds), {})
+        return race.Result(title, next(iter(runners)), timed(runners), {})
 
 
 def _drawn(module: nn.Module) -> nn.Module:
@@ -60,7 +62,7 @@ def _batch(tokens: int) -> Batch:
     return Batch.of([Encoding((5,) * tokens, (0,) * tokens, ((0, 0),) * tokens, (0,) * tokens)])
 
 
-def _elmo(sizes: dict[str, int], tokens: int, rounds: int) -> race.Result:
+def _elmo(sizes: dict[str, int], tokens: int, timed: Timed) -> race.Result:
     cells, width, layers = sizes["dim"], sizes["projection_dim"], sizes["n_layers"]
     x = torch.randn(tokens, width)
     theirs = _drawn(nn.LSTM(width, cells, layers, bidirectional=True, proj_size=width, batch_first=True))
@@ -72,10 +74,10 @@ def _elmo(sizes: dict[str, int], tokens: int, rounds: int) -> race.Result:
         ours.words = _Given(x)
         pack(ours, kind_of(kind))
         runners[f"ours {kind}"] = partial(ours, batch)
-    return _race(f"biLSTM of ELMo ({cells} cells, projected to {width}), {tokens} tokens", runners, rounds)
+    return _race(f"biLSTM of ELMo ({cells} cells, projected to {width}), {tokens} tokens", runners, timed)
 
 
-def _awd(sizes: dict[str, int], tokens: int, rounds: int) -> race.Result:
+def _awd(sizes: dict[str, int], tokens: int, timed: Timed) -> race.Result:
     width, inner, layers = sizes["emb_sz"], sizes["n_hid"], sizes["n_layers"]
     widths = [width] + [inner] * (layers - 1) + [width]
     theirs = [_drawn(nn.LSTM(a, b, batch_first=True)) for a, b in pairwise(widths)]
@@ -92,7 +94,7 @@ def _awd(sizes: dict[str, int], tokens: int, rounds: int) -> race.Result:
         ours = _drawn(AwdLstm(_awd_config(sizes)))
         pack(ours, kind_of(kind))
         runners[f"ours {kind}"] = partial(ours, batch)
-    return _race(f"AWD-LSTM ({width}, {inner}, {inner}, {width}), {tokens} tokens", runners, rounds)
+    return _race(f"AWD-LSTM ({width}, {inner}, {inner}, {width}), {tokens} tokens", runners, timed)
 
 
 def _awd_config(sizes: dict[str, int]) -> UlmfitConfig:
@@ -104,7 +106,7 @@ def _awd_config(sizes: dict[str, int]) -> UlmfitConfig:
     return UlmfitConfig(**{name: value for name, value in said.items() if name in wanted})
 
 
-def _xlnet(tokens: int, rounds: int, tiny: bool) -> tuple[list[race.Result], list[str]]:
+def _xlnet(tokens: int, timed: Timed, tiny: bool) -> tuple[list[race.Result], list[str]]:
     if not peers.installed("transformers"):
         return [], ["transformers"]
     with stand_in("xlnet-base", tiny) as (folder, ours):
@@ -112,4 +114,4 @@ def _xlnet(tokens: int, rounds: int, tiny: bool) -> tuple[list[race.Result], lis
         ids, batch = torch.full((1, tokens), 5), _batch(tokens)
         runners: dict[str, Callable[[], object]] = {"transformers": lambda: theirs(ids)[0]}
         runners |= {name: partial(model.network.body, batch) for name, model in ours.items()}
-        return [_race(f"XLNet-base, {tokens} tokens", runners, rounds)], []
+        return [_race(f"XLNet-base, {tokens} tokens", runners, timed)], []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ VISITORS = 32
 PASSAGE = "Ada Lovelace wrote the first program in 1843, for a machine that Charles Babbage never finished. " * 3
 MODELS = ("bert-mini", "gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
 NEW_TOKENS = 20
+SAMPLE = 0.1  # seconds between two looks at the memory
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Served:
     late: float  # the 99th percentile
     longest: float
     longest_wait: float  # seconds until a request's first pass
-    megabytes: tuple[float, float, float]  # of memory held after an answer each, a fifth of the time, and at the end
+    megabytes: tuple[
+        float, float, float
+    ]  # of memory held, means: from an answer each on, after a fifth, and at the end
+    most: float  # megabytes, at any time
 
 
 def asked(number: int) -> tuple[str, str]:
@@ -81,16 +85,18 @@ def measure(
     errors: list[str] = []
     numbers, lock = iter(range(100_000, 10**9)), threading.Lock()
     LINE.longest_wait = 0.0
-    memory: dict[str, float] = {}
+    memory: list[float] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(SAMPLE):
+            if len(waits) >= visitors:
+                memory.append(resident())
 
     def visit(until: float) -> None:
         while time.perf_counter() < until:
             with lock:
                 number = next(numbers)
-                if "first" not in memory and len(waits) >= visitors:
-                    memory["first"] = resident()
-                if "fifth" not in memory and time.perf_counter() > until - 0.8 * seconds:
-                    memory["fifth"] = resident()
             started = time.perf_counter()
             try:
                 ask(engine, number)
@@ -98,17 +104,29 @@ def measure(
                 errors.append(f"{asked(number)}: {error}")
             waits.append(time.perf_counter() - started)
 
-    with ThreadPoolExecutor(visitors) as crowd:
+    with ThreadPoolExecutor(visitors + 1) as crowd:
+        crowd.submit(watch)
         began = time.perf_counter()
-        for one in [crowd.submit(visit, began + seconds) for _ in range(visitors)]:
-            one.result()
+        try:
+            for one in [crowd.submit(visit, began + seconds) for _ in range(visitors)]:
+                one.result()
+        finally:
+            over.set()
         spent = time.perf_counter() - began
-    ordered, last = sorted(waits), resident()
+    ordered = sorted(waits)
     return Served(
         visitors, len(waits), tuple(errors), alone, len(waits) / spent, statistics.median(waits),
         ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))], ordered[-1], LINE.longest_wait,
-        (memory.get("first", last), memory.get("fifth", last), last),
+        held(memory or [resident()]), max(memory, default=resident()),
     )  # fmt: skip
+
+
+def held(memory: Sequence[float]) -> tuple[float, float, float]:
+    """Means of the first tenth, of the third and of the last: memory goes up and down by some hundredths between the
+    moments in which it is given back."""
+    tenth = -(-len(memory) // 10)
+    parts = memory[:tenth], memory[2 * tenth : 3 * tenth] or memory, memory[-tenth:]
+    return statistics.fmean(parts[0]), statistics.fmean(parts[1]), statistics.fmean(parts[2])
 
 
 def table(made: Served) -> str:
@@ -121,8 +139,8 @@ def table(made: Served) -> str:
         f"until an answer: {made.median:.2f} s in the middle, {made.late:.2f} s for 99 of 100 "
         f"({made.late / made.median:.1f} times the middle), {made.longest:.2f} s at most",
         f"until the first pass: {made.longest_wait:.2f} s at most",
-        f"memory: {first:,.0f} MB after an answer each, {fifth:,.0f} MB after a fifth of the time, {last:,.0f} MB at "
-        f"the end ({last / first - 1:+.1%} and {last / fifth - 1:+.1%})",
+        f"memory, means of a tenth of the time: {first:,.0f} MB from an answer each on, {fifth:,.0f} MB after a fifth, "
+        f"{last:,.0f} MB at the end ({last / first - 1:+.1%} and {last / fifth - 1:+.1%}), {made.most:,.0f} MB at most",
         *made.errors[:5],
     ]
     return "\n".join(lines)
