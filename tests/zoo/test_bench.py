@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,6 +164,14 @@ def test_a_race_goes_on_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -
     assert race.race({"ours": int}, 3)["ours"] == [1, 1, 1]
     assert len(race.race({"ours": int}, 3, least=40.0)["ours"]) == 8
     assert len(race.race({"ours": int}, 3, first_counts=True)["ours"]) == 3
+
+
+def test_pieces_of_work_take_turns() -> None:
+    done: list[str] = []
+    short, long = ({name: partial(done.append, f"{work} {name}") for name in ("a", "b")} for work in ("short", "long"))
+    seconds = race.races([short, long], 2)
+    assert [list(made) for made in seconds] == [["a", "b"]] * 2 and {len(s) for m in seconds for s in m.values()} == {2}
+    assert done == ["short a"] * 2 + ["short b"] * 2 + ["long a"] * 2 + ["long b"] * 2 + done[:8] * 2
 
 
 def test_memory_is_told_in_means_of_a_tenth_of_the_time() -> None:

@@ -41,21 +41,23 @@ def _measured(
     tiny: bool,
 ) -> tuple[list[race.Result], list[str]]:
     with opening as (folder, ours), peers.encoders(folder, not tiny) as (others, missing):
-        results = []
+        works: list[dict[str, Callable[[], peers.Rows]]] = []
         vocabulary, chance = next(iter(ours.values())).config.vocab_size, np.random.default_rng(0)
         for texts, tokens in shapes:
             ids = chance.integers(vocabulary // 2, vocabulary, (texts, tokens))  # words: names of nothing come first
             same = ((0,) * tokens, ((0, 0),) * tokens, (0,) * tokens)
             batch = Batch.of([Encoding(tuple(row), *same) for row in ids.tolist()])
-            runners: dict[str, Callable[[], peers.Rows]] = {name: made([(ids, None)]) for name, made in others.items()}
-            runners |= {name: partial(_rows, model, batch) for name, model in ours.items()}
-            with torch.inference_mode():
-                said = {kind: run().reshape(texts * tokens, -1) for kind, run in runners.items()}
-                first = next(iter(runners))
-                worst = {kind: float(np.abs(rows - said[first]).max()) for kind, rows in said.items()}
-                seconds = race.race(runners, rounds, 0 if tiny else race.LEAST)
+            theirs: dict[str, Callable[[], peers.Rows]] = {name: made([(ids, None)]) for name, made in others.items()}
+            works.append(theirs | {name: partial(_rows, model, batch) for name, model in ours.items()})
+        with torch.inference_mode():
+            said = [{kind: run() for kind, run in runners.items()} for runners in works]
+            seconds = race.races(works, rounds, 0 if tiny else race.LEAST)
+        results = []
+        for (texts, tokens), rows, took in zip(shapes, said, seconds, strict=True):
+            first = next(iter(rows))
+            worst = {kind: float(np.abs(a.reshape(rows[first].shape) - rows[first]).max()) for kind, a in rows.items()}
             floor = partial(least, next(iter(ours.values())), [tokens] * texts)
-            results.append(race.Result(f"{title}, {texts} x {tokens} tokens", first, seconds, worst, floor))
+            results.append(race.Result(f"{title}, {texts} x {tokens} tokens", first, took, worst, floor))
         return results, missing
 
 

@@ -15,7 +15,7 @@ from zoo.bench.limits import Limits
 PAUSE = 0.25  # seconds
 OURS = "ours "  # how our runners are called, before the precision
 LONG = 2.0
-LEAST = 45.0  # seconds that a race goes on: two runs of 3 rounds differed by a tenth, as far as many are from an aim
+LEAST = 45.0  # seconds for a piece of work: two runs of 3 rounds differed by a tenth, as far as many are from an aim
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,10 @@ class Result:
         return ratios[quarter], ratios[-1 - quarter]
 
 
-def race(
-    runners: Mapping[str, Callable[[], object]], rounds: int, least: float = 0.0, first_counts: bool = False
-) -> dict[str, list[float]]:
+Runners = Mapping[str, Callable[[], object]]
+
+
+def race(runners: Runners, rounds: int, least: float = 0.0, first_counts: bool = False) -> dict[str, list[float]]:
     """Seconds by runner, one for each of `rounds`, or of as many more as begin within `least` seconds; a round before
     them is not counted, unless `first_counts`.
 
@@ -67,17 +68,26 @@ def race(
     thrown this one's out of the processor's caches. Work of more than LONG seconds has no such call: of that, what the
     one before left behind is a small part.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in runners}
-    known: dict[str, float] = dict.fromkeys(runners, LONG) if first_counts else {}
-    turn, until = int(first_counts), time.perf_counter() + least
+    return races([runners], rounds, least, first_counts)[0]
+
+
+def races(
+    works: Sequence[Runners], rounds: int, least: float = 0.0, first_counts: bool = False
+) -> list[dict[str, list[float]]]:
+    """The same of several pieces of work, a round of each in turn, with `least` seconds for each of them. A shared
+    machine is slow for minutes, some libraries more so than others; so all have their part of it."""
+    seconds: list[dict[str, list[float]]] = [{name: [] for name in runners} for runners in works]
+    known = [dict.fromkeys(runners, LONG if first_counts else 0.0) for runners in works]
+    turn, until = int(first_counts), time.perf_counter() + least * len(works)
     while turn <= rounds or time.perf_counter() < until:
-        for name, run in runners.items():
-            time.sleep(PAUSE)
-            if known.get(name, 0.0) < LONG:
-                _seconds(run)
-            known[name] = _seconds(run)
-            if turn:
-                seconds[name].append(known[name])
+        for runners, made, last in zip(works, seconds, known, strict=True):
+            for name, run in runners.items():
+                time.sleep(PAUSE)
+                if last[name] < LONG:
+                    _seconds(run)
+                last[name] = _seconds(run)
+                if turn:
+                    made[name].append(last[name])
         turn += 1
     return seconds
 
