@@ -158,11 +158,13 @@ def test_a_peer_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_race_goes_on_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a clock that moves on by a second each time it is asked: a call that counts asks it four times, with the
-    one before it that does not."""
+    """Under a clock that moves on by a second each time it is asked, so that a round takes five seconds with one runner
+    and nine with two: two calls of each, the second of which counts."""
     monkeypatch.setattr(race, "time", SimpleNamespace(perf_counter=count().__next__, sleep=lambda seconds: None))
     assert race.race({"ours": int}, 3)["ours"] == [1, 1, 1]
-    assert len(race.race({"ours": int}, 3, least=40.0)["ours"]) == 8
+    assert len(race.race({"ours": int}, 3, least=40.0)["ours"]) == 7
+    one, two = race.races([{"ours": int}, {"ours": int, "theirs": int}], 3, least=40.0)
+    assert (len(one["ours"]), len(two["ours"]), len(two["theirs"])) == (7, 4, 4)
     assert len(race.race({"ours": int}, 3, first_counts=True)["ours"]) == 3
 
 

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from zoo.bench.apart import Run
@@ -60,7 +61,7 @@ Runners = Mapping[str, Callable[[], object]]
 
 
 def race(runners: Runners, rounds: int, least: float = 0.0, first_counts: bool = False) -> dict[str, list[float]]:
-    """Seconds by runner, one for each of `rounds`, or of as many more as begin within `least` seconds; a round before
+    """Seconds by runner, one for each of `rounds`, and of more until all have taken `least` seconds; a round before
     them is not counted, unless `first_counts`.
 
     Before each call that counts there is a pause, and a call that does not count: threads of the runner before go on
@@ -74,21 +75,25 @@ def race(runners: Runners, rounds: int, least: float = 0.0, first_counts: bool =
 def races(
     works: Sequence[Runners], rounds: int, least: float = 0.0, first_counts: bool = False
 ) -> list[dict[str, list[float]]]:
-    """The same of several pieces of work, a round of each in turn, with `least` seconds for each of them. A shared
-    machine is slow for minutes, some libraries more so than others; so all have their part of it."""
+    """The same of several pieces of work, a round of each in turn, each until it has had `least` seconds of its own. A
+    shared machine is slow for minutes, some libraries more so than others; so all have their part of it."""
     seconds: list[dict[str, list[float]]] = [{name: [] for name in runners} for runners in works]
     known = [dict.fromkeys(runners, LONG if first_counts else 0.0) for runners in works]
-    turn, until = int(first_counts), time.perf_counter() + least * len(works)
-    while turn <= rounds or time.perf_counter() < until:
-        for runners, made, last in zip(works, seconds, known, strict=True):
-            for name, run in runners.items():
+    spent = [0.0] * len(works)
+    for turn in count(int(first_counts)):
+        going = [number for number in range(len(works)) if turn <= rounds or spent[number] < least]
+        if not going:
+            break
+        for number in going:
+            began = time.perf_counter()
+            for name, run in works[number].items():
                 time.sleep(PAUSE)
-                if last[name] < LONG:
+                if known[number][name] < LONG:
                     _seconds(run)
-                last[name] = _seconds(run)
+                known[number][name] = _seconds(run)
                 if turn:
-                    made[name].append(last[name])
-        turn += 1
+                    seconds[number][name].append(known[number][name])
+            spent[number] += time.perf_counter() - began
     return seconds
 
 
