@@ -6,15 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 import torch
 
-from tests.waiting import held
+from tests.waiting import Crowd, await_jobs, held
 from zoo.engine import line
 from zoo.engine.line import Line
 
@@ -35,22 +34,6 @@ class Passes:
         return [2 * item for item in items]
 
 
-class Crowd:
-    """Callers, a thread each. That of an executor would be waited for at the end, for ever if its pass never comes."""
-
-    def submit(self, ask: Callable[..., Any], *given: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-
-        def call() -> None:
-            try:
-                future.set_result(ask(*given))
-            except BaseException as error:  # noqa: BLE001 (whoever asks for the result sees it)
-                future.set_exception(error)
-
-        threading.Thread(target=call, daemon=True).start()
-        return future
-
-
 @pytest.fixture
 def pool() -> Crowd:
     return Crowd()
@@ -65,13 +48,6 @@ def queued(pool: Crowd, waiting: Line, *asked: tuple[str, list[int], Passes]) ->
             assert passes.began.wait(10)
         await_jobs(waiting, number)
     return futures
-
-
-def await_jobs(waiting: Line, count: int) -> None:
-    """Until so many are in line."""
-    until = time.monotonic() + 10
-    while len(waiting._jobs) < count and time.monotonic() < until:
-        time.sleep(0.001)
 
 
 def test_results_stand_in_the_order_asked() -> None:
@@ -161,93 +137,6 @@ def test_who_computes_may_not_wait_for_a_pass() -> None:
         waiting.alone(lambda: waiting.run("k", [1], abs, list))
 
 
-class Counting:
-    """A stream of numbers: each pass adds the next one."""
-
-    def __init__(self, waiting: Line, most: int, ahead: int = 4) -> None:
-        self.ready: deque[int] = deque()
-        self.said = 0
-        self.together: list[int] = []
-        wanted: Callable[[], bool] = lambda: self.said < most and len(self.ready) < ahead  # noqa: E731
-        self.place = waiting.stream("s", self, lambda one: 1, self.add, wanted)
-
-    @staticmethod
-    def add(streams: list[Counting]) -> list[Counting]:
-        time.sleep(0.003)
-        for one in streams:
-            one.said += 1
-            one.ready.append(one.said)
-            one.together.append(len(streams))
-        return streams
-
-    def read(self) -> int:
-        while not self.ready:
-            self.place.wait()
-        number = self.ready.popleft()
-        self.place.go_on()
-        return number
-
-
-def test_streams_stay_together(pool: Crowd) -> None:
-    """Though their readers come one after the other."""
-    waiting = Line(1)
-    with held(waiting):
-        streams = [Counting(waiting, 30) for _ in range(4)]
-        for one in streams:
-            one.place.go_on()
-
-    def read(number: int) -> list[int]:
-        said = []
-        for _ in range(30):
-            time.sleep(0.0005 * number)
-            said.append(streams[number].read())
-        return said
-
-    assert [one.result(20) for one in [pool.submit(read, number) for number in range(4)]] == [list(range(1, 31))] * 4
-    assert waiting.passes - 1 < 45, "each on its own would need 120"
-    assert not waiting._jobs
-
-
-def test_a_stream_that_nobody_reads_waits() -> None:
-    waiting = Line(1)
-    stream = Counting(waiting, 30, ahead=4)
-    assert stream.read() == 1
-    time.sleep(0.1)
-    assert stream.said == 5, "one that was read and four ahead"
-    stream.place.leave()
-    stream.ready.clear()
-    stream.place.go_on()
-    time.sleep(0.02)
-    assert stream.said == 5, "it has left"
-
-
-def test_a_stream_is_told_what_went_wrong(pool: Crowd) -> None:
-    waiting = Line(1)
-
-    def fail(items: list[int]) -> list[int]:
-        raise ValueError("minus one")
-
-    place = waiting.stream("s", 1, abs, fail, lambda: True)
-    for _ in range(2):
-        with pytest.raises(ValueError, match="minus one"):
-            pool.submit(place.wait).result(10)
-    assert not waiting._jobs
-
-
-def test_a_stream_that_cannot_say_what_it_wants_is_told(pool: Crowd) -> None:
-    waiting, asked = Line(1), iter([True])
-    other = Counting(waiting, 10**6, ahead=10**6)
-    with held(waiting):
-        place = waiting.stream("t", 1, abs, list, lambda: next(asked))  # asked for the second time it raises
-        place.go_on()
-        other.place.go_on()
-    with pytest.raises(StopIteration):
-        for _ in range(2):
-            place.wait()
-    assert [pool.submit(other.read).result(10) for _ in range(3)] == [1, 2, 3], "others go on"
-    other.place.leave()
-
-
 def test_a_mistake_of_the_line_itself_reaches_all_who_wait(pool: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     passes, waiting = Passes(), Line(1)
     made = queued(pool, waiting, ("x", [1], passes), ("a", [2], passes), ("b", [3], passes))
@@ -259,39 +148,6 @@ def test_a_mistake_of_the_line_itself_reaches_all_who_wait(pool: Crowd, monkeypa
             with pytest.raises(ZeroDivisionError):
                 one.result(10)
     assert pool.submit(waiting.run, "a", [9], abs, passes).result(10) == [18], "the line goes on"
-
-
-def test_a_single_thread_on_two_cores_computes_streams_and_all_else(
-    pool: Crowd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stream beside four callers who never stop asking."""
-    monkeypatch.setattr(line, "WORKERS", 1)
-    stop, waiting = threading.Event(), Line(2)
-
-    def busy(key: str) -> None:
-        while not stop.is_set():
-            waiting.run(key, [1], abs, lambda items: (time.sleep(0.002), items)[1])
-
-    crowd = [pool.submit(busy, key) for key in "abcd"]
-    stream = Counting(waiting, 30)
-    before = waiting.passes
-    assert [pool.submit(stream.read).result(10) for _ in range(30)] == list(range(1, 31))
-    assert waiting.passes - before > 30, "the others, too"
-    stop.set()
-    for one in crowd:
-        one.result(10)
-
-
-def test_streams_and_others_take_turns(pool: Crowd) -> None:
-    """A stream that never ends, and texts: one pass of these after some of the stream."""
-    waiting = Line(1)
-    endless = Counting(waiting, 10**6, ahead=10**6)
-    endless.place.go_on()
-    for turn in range(5):
-        before = endless.said
-        assert waiting.run("k", [turn], abs, list) == [turn]
-        assert endless.said - before <= line.STREAMS + 2
-    endless.place.leave()
 
 
 class Watched:

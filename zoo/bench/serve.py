@@ -38,9 +38,7 @@ class Served:
     late: float  # the 99th percentile
     longest: float
     longest_wait: float  # seconds until a request's first pass
-    megabytes: tuple[
-        float, float, float
-    ]  # of memory held, means: from an answer each on, after a fifth, and at the end
+    megabytes: tuple[float, float, float]  # of memory: from an answer each on, after a fifth of the time, at the end
     most: float  # megabytes, at any time
 
 
