@@ -51,6 +51,7 @@ AIMS = (
     Aim("XLNet-base", "ours exact", "transformers", 1.6),
 )
 NOISE = 0.1  # around an aim, within which nothing is decided: two runs on one shared machine differ by as much
+NOT_MEASURED = "-"
 HEAD = ("run", "work", "peer", "aim", "found", "gain")
 
 
@@ -69,7 +70,7 @@ class Verdict:
 def decided(gains: Sequence[float]) -> str:
     """Whether an aim was reached on the mean: yes, no, about, or - where nothing was measured."""
     if not gains:
-        return "-"
+        return NOT_MEASURED
     mean = statistics.fmean(gains)
     if abs(mean - 1) < NOISE:
         return "about"
@@ -150,10 +151,25 @@ def write(path: Path, runs: Mapping[str, Sequence[Verdict]]) -> None:
 
 
 def table(runs: Sequence[Sequence[Verdict]]) -> str:
-    """Markdown: of every aim of the newest run what each has found, and the verdict on their mean."""
+    """Markdown: of every aim of the newest run what each has found, and the verdict on their mean; below, where there
+    were runs before, which verdicts are other ones than without the newest."""
     lines = ["| work | peer | aim | here | reached |", "|---|---|---|---:|---|"]
+    others = []
     for row in runs[-1]:
-        same = [one for rows in runs for one in rows if (one.work, one.peer, one.aim) == (row.work, row.peer, row.aim)]
-        found, reached = "; ".join(one.found for one in same), decided([one.gain for one in same if one.gain])
+        same = [one for rows in runs for one in rows if _key(one) == _key(row)]
+        reached, before = _reached(same), _reached(same[:-1])
+        found = "; ".join(one.found for one in same)
         lines.append(f"| {row.work} | {row.peer} | {row.aim} | {found} | {reached} |")
+        if before not in (reached, NOT_MEASURED):
+            others.append(f"{row.work}, beside {row.peer}: {before} before, now {reached}")
+    if len(runs) > 1:
+        lines += ["", f"Of {len(runs[-1])} verdicts this run changed {len(others)}.", *others]
     return "\n".join(lines)
+
+
+def _key(row: Verdict) -> tuple[str, str, str]:
+    return row.work, row.peer, row.aim
+
+
+def _reached(rows: Sequence[Verdict]) -> str:
+    return decided([row.gain for row in rows if row.gain])
