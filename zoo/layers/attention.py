@@ -158,7 +158,9 @@ class CausalAttention(nn.Module):
                 if trace is not None:
                     maps.extend(_weights(q, k, causal_from=0))
             else:
-                mixed = torch.cat([_go_on(rows[:, i], past, first + i) for i in range(count)])
+                like = rows.to(past.buffers[first].dtype)  # all at once: for each text by itself it takes longer
+                of = [like if past.lengths[first + i] else rows for i in range(count)]
+                mixed = torch.cat([_go_on(of[i][:, i], past, first + i) for i in range(count)]).to(rows.dtype)
                 assert trace is None, "a trace is taken of a whole text, without a state"
             parts.append(mixed.transpose(1, 2).reshape(count * length, -1))  # [count*T, D]
         if trace is not None:
@@ -167,14 +169,15 @@ class CausalAttention(nn.Module):
 
 
 def _go_on(rows: Tensor, past: LayerPast, text: int) -> Tensor:
-    """Attention of the new tokens of one text over its past and themselves: q, k, v [3, H, T, E] -> [1, H, T, E]."""
+    """Attention of the new tokens of one text over its past and themselves: q, k, v [3, H, T, E] -> [1, H, T, E]; where
+    there is a past, in the type in which it is kept."""
     before, new = past.lengths[text], rows.shape[2]
     keys, values = past.write(text, rows[1:])[:, None]  # each [1, H, before + T, E]
     q = rows[:1]  # [1, H, T, E]
     mask = None
     if new > 1:  # new token t sees the past and the new ones up to itself
         mask = torch.ones(new, before + new, dtype=torch.bool, device=q.device).tril(before)
-    return F.scaled_dot_product_attention(q.to(keys.dtype), keys, values, attn_mask=mask).to(q.dtype)
+    return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
 
 
 def _weights(q: Tensor, k: Tensor, causal_from: int | None = None) -> list[Tensor]:
