@@ -74,11 +74,12 @@ def parser() -> argparse.ArgumentParser:
     heldout.add_argument("--out", type=Path, required=True, help="the folder for the files")
     bench = commands.add_parser("bench", help="measure this zoo beside other libraries, and beside the least possible")
     bench.add_argument(
-        "what", choices=("encoder", "mixed", "decode", "recurrent", "layouts", "load", "serve", "page", "all"),
+        "what",
+        choices=("encoder", "mixed", "decode", "recurrent", "layouts", "load", "serve", "page", "all", "verdicts"),
         help="ours beside every peer that is installed (tests/bench/requirements.txt): BERT-base on one text, on texts "
         "of mixed length, GPT-2 going on, LSTMs and XLNet; one linear map in every layout; from the start of a process "
         "to the weights in memory; many visitors of one engine; the page in a browser; or all but the layouts, with a "
-        "verdict on each aim",
+        "verdict on each aim; or, without measuring, those on the runs in docs/aims",
     )  # fmt: skip
     bench.add_argument("--model", default="all", help="of load: bert-base, gpt2, xlnet-base or all")
     bench.add_argument("--rounds", type=int, default=3, help="at least; what takes little time goes on for 45 seconds")
@@ -92,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--tiny", action="store_true", help="toy sizes, to see it work in a minute")
     bench.add_argument("--seconds", type=float, default=30, help="of serve: how long all ask at once")
     bench.add_argument("--visitors", type=int, default=32, help="of serve")
+    bench.add_argument("--save", action="store_true", help="of verdicts: write them into README.md")
     return top
 
 

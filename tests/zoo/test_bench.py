@@ -18,7 +18,7 @@ from huggingface_hub.utils import are_progress_bars_disabled
 
 from zoo import catalog
 from zoo.__main__ import main
-from zoo.bench import aims, apart, decode, encoder, limits, load, race, serve
+from zoo.bench import aims, apart, decode, encoder, kept, limits, load, race, serve
 from zoo.bench.fullsize import MODELS, FullSize
 from zoo.bench.ours import minilm_files
 from zoo.errors import BadParameter
@@ -237,6 +237,39 @@ def test_verdicts_of_several_runs_are_on_their_mean(tmp_path: Path) -> None:
     again = [first, second, [aims.Verdict("a", "p", "2 times", "2.8", 1.4)]]
     assert aims.table(again).splitlines()[-1] == "Of 1 verdicts this run changed 0."
     assert aims.table([first]).splitlines()[-1] == "| old | p | 2 times | 3 | yes |"  # the first one changes nothing
+
+
+def test_readme_shows_the_runs_that_are_kept() -> None:
+    assert kept.README.read_text(encoding="utf-8") == kept.page(), "python -m zoo bench verdicts --save"
+
+
+def test_machines_stand_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each with the mean over its own runs; a row that one has not measured is told of the other."""
+    a = [aims.Verdict("a", "p", "2 times", f"{found} (the fastest)", found / 2) for found in (1.25, 2.75, 6.0)]
+    b = aims.Verdict("b", "p", "60 %", "34% of 26 GB/s: 322 tokens a second", 0.57)
+    none = aims.Verdict("c", "p", "1", "not measured", None)
+    aims.write(tmp_path / "One-Kind.csv", {"Monday": [a[0], none], "Tuesday": [a[1], none]})
+    aims.write(tmp_path / "Two.csv", {"Sunday": [a[2], b]})
+    monkeypatch.setattr("zoo.bench.kept.FOLDER", tmp_path)
+    monkeypatch.setattr("zoo.bench.kept.README", page := tmp_path / "README.md")
+    page.write_text(f"before\n{kept.BEGIN}\nold\n{kept.END}\n", encoding="utf-8")
+    assert main(["bench", "verdicts"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "| work | peer | aim | One Kind, 2 runs | reached | Two, 1 run | reached |"
+    assert said[2:] == [
+        "| a | p | 2 times | 2.00 (1.25 to 2.75) | about | 6.0 | yes |",
+        "| c | p | 1 | - | - | - | - |",
+        "| b | p | 60 % | - | - | 34% | no |",
+    ]
+    assert "old" in page.read_text(encoding="utf-8")
+    assert main(["bench", "verdicts", "--save"]) == 0
+    assert page.read_text(encoding="utf-8") == "\n".join(["before", kept.BEGIN, *said, kept.END, ""])
+    for path in tmp_path.glob("*.csv"):
+        path.unlink()
+    assert main(["bench", "verdicts"]) == 2
+    assert "has no runs of bench all" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_used_is_named_before_anything_is_measured(

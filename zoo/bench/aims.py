@@ -66,6 +66,11 @@ class Verdict:
     found: str
     gain: float | None
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it has in common with the same row of other runs."""
+        return self.work, self.peer, self.aim
+
 
 def decided(gains: Sequence[float]) -> str:
     """Whether an aim was reached on the mean: yes, no, about, or - where nothing was measured."""
@@ -156,20 +161,17 @@ def table(runs: Sequence[Sequence[Verdict]]) -> str:
     lines = ["| work | peer | aim | here | reached |", "|---|---|---|---:|---|"]
     others = []
     for row in runs[-1]:
-        same = [one for rows in runs for one in rows if _key(one) == _key(row)]
-        reached, before = _reached(same), _reached(same[:-1])
+        same = [one for rows in runs for one in rows if one.key == row.key]
+        now, before = reached(same), reached(same[:-1])
         found = "; ".join(one.found for one in same)
-        lines.append(f"| {row.work} | {row.peer} | {row.aim} | {found} | {reached} |")
-        if before not in (reached, NOT_MEASURED):
-            others.append(f"{row.work}, beside {row.peer}: {before} before, now {reached}")
+        lines.append(f"| {row.work} | {row.peer} | {row.aim} | {found} | {now} |")
+        if before not in (now, NOT_MEASURED):
+            others.append(f"{row.work}, beside {row.peer}: {before} before, now {now}")
     if len(runs) > 1:
         lines += ["", f"Of {len(runs[-1])} verdicts this run changed {len(others)}.", *others]
     return "\n".join(lines)
 
 
-def _key(row: Verdict) -> tuple[str, str, str]:
-    return row.work, row.peer, row.aim
-
-
-def _reached(rows: Sequence[Verdict]) -> str:
+def reached(rows: Sequence[Verdict]) -> str:
+    """The verdict on one row of several runs."""
     return decided([row.gain for row in rows if row.gain])

@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from zoo.bench import aims, decode, encoder, layouts, limits, load, mixed, page, race, recurrent, serve
+from zoo.bench import aims, decode, encoder, kept, layouts, limits, load, mixed, page, race, recurrent, serve
 from zoo.bench.apart import Apart, Functions
 from zoo.errors import BadParameter
 
@@ -20,7 +20,6 @@ RACES: dict[str, Measure] = {
     "recurrent": recurrent.measure,
 }
 ALONE: dict[str, Measure] = {"layouts": layouts.measure}  # not a part of `all`: no aim rests on it
-WHAT = (*RACES, *ALONE, "load", "serve", "page", "all")
 WHEN = "%Y-%m-%d %H:%M:%S"
 SHORT = 2.0  # seconds of `serve`, to see it work
 
@@ -37,8 +36,14 @@ def run(
     tiny: bool,
     seconds: float,
     visitors: int,
+    save: bool,
 ) -> int:
-    """Measure, and say what came out as soon as it is there. Raises BadParameter."""
+    """Measure, and say what came out as soon as it is there. Raises BadParameter and BadData."""
+    if what == "verdicts":
+        say(kept.table(kept.machines()))
+        if save:
+            kept.write_page()
+        return 0
     if rounds < 1:
         raise BadParameter(f"--rounds is {rounds}; it must be at least 1.")
     if plot is not None and importlib.util.find_spec("matplotlib") is None:
