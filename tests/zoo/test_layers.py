@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -221,3 +222,29 @@ def test_language_heads() -> None:
     norm = shaken(masked.norm)
     inner = gelu_erf(x @ masked.dense.weight.T + masked.dense.bias)
     close(masked(x, batch), normed(norm, inner, 0.1) @ words.weight.T + masked.bias)
+
+
+def test_in_half_precision_a_text_attends_in_company_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that goes on in the type of its past, one that begins in its own, though both have as many new tokens."""
+    layer, types = CausalAttention(WIDTH, HEADS).bfloat16(), []
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def seen(q: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        types.append(q.dtype)
+        return real(q, *args, **kwargs)
+
+    monkeypatch.setattr("zoo.layers.attention.F.scaled_dot_product_attention", seen)
+    x, past = rows((2, 2)).bfloat16(), torch.randn(2, HEADS, 3, WIDTH // HEADS)
+
+    def read(*texts: int) -> Tensor:
+        before = [(3, 0)[text] for text in texts]
+        state = KeyValues.empty(1, len(texts), HEADS, 8, WIDTH // HEADS, torch.zeros(1, dtype=torch.float32))
+        for buffer, length in zip(state.buffers, before, strict=True):
+            buffer[0, :, :, :length] = past[:, :, :length]
+        batch = Batch.continuing([(0, 0)] * len(texts), before)
+        new = torch.cat([x[2 * text : 2 * text + 2] for text in texts])
+        return layer(new, batch, KeyValues(state.buffers, tuple(before)).layer(0))
+
+    both, alone = read(0, 1), torch.cat([read(0), read(1)])
+    assert types == [torch.float32, torch.bfloat16] * 2
+    torch.testing.assert_close(both, alone, rtol=0.01, atol=0.01)

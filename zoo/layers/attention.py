@@ -158,9 +158,9 @@ class CausalAttention(nn.Module):
                 if trace is not None:
                     maps.extend(_weights(q, k, causal_from=0))
             else:
-                like = rows.to(past.buffers[first].dtype)  # all at once: for each text by itself it takes longer
-                of = [like if past.lengths[first + i] else rows for i in range(count)]
-                mixed = torch.cat([_go_on(of[i][:, i], past, first + i) for i in range(count)]).to(rows.dtype)
+                kept = rows.to(past.buffers[first].dtype)  # all at once: for each text by itself it takes longer
+                texts = [kept[:, i] if past.lengths[first + i] else rows[:, i] for i in range(count)]
+                mixed = torch.cat([_go_on(new, past, first + i) for i, new in enumerate(texts)]).to(rows.dtype)
                 assert trace is None, "a trace is taken of a whole text, without a state"
             parts.append(mixed.transpose(1, 2).reshape(count * length, -1))  # [count*T, D]
         if trace is not None:
