@@ -13,16 +13,14 @@ from zoo import Engine, errors, load
 from zoo.catalog import EMBEDDED
 from zoo.engine import precision
 from zoo.layers.activations import gelu_erf
+from zoo.layers.int8 import Int8Linear, Int8RowLinear, has_fbgemm, multiplies_int8
 from zoo.layers.packed import (
     HalfLstm,
-    Int8Linear,
     Kind,
     PackedLinear,
     PackedProjectedLstm,
     available,
     few_weights,
-    laid_out,
-    multiplies_int8,
     pack,
     rows_alone,
 )
@@ -36,6 +34,8 @@ TEXTS = [
 ]
 PASSAGE = "Ada Lovelace wrote the first program in 1843, for a machine that Charles Babbage never finished. " * 6
 TOLERANCE = precision.WITHIN | {"small": 0.05}  # of a probability; these inputs are easier than 2,000 real ones
+needs_fbgemm = pytest.mark.skipif(not has_fbgemm(), reason="this torch has no FBGEMM")
+MADE_OF_INT8 = [Int8Linear, pytest.param(Int8RowLinear, marks=needs_fbgemm)]
 needs_packing = pytest.mark.skipif(not available(), reason="this torch has no oneDNN")
 
 
@@ -110,8 +110,10 @@ def test_small_takes_less_memory(name: str) -> None:
 @needs_packing
 @pytest.mark.skipif("small" not in precision.supported(), reason="no int8 here")
 @pytest.mark.parametrize("name", ["bert-mini", "gpt-mini", "elmo-mini", "xlnet-mini"])
-def test_int8_of_a_file_is_computed_with_as_it_is(name: str) -> None:
+@pytest.mark.parametrize("by_fbgemm", [False, pytest.param(True, marks=needs_fbgemm)])
+def test_int8_of_a_file_is_computed_with_as_it_is(name: str, by_fbgemm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of a file in int8 are made float32 and rounded again, which gives the same numbers."""
+    monkeypatch.setattr("zoo.layers.packed.fbgemm_reads_rows", lambda: by_fbgemm)
     folder = EMBEDDED / name
     stored = {key: rows for path in folder.glob("*.safetensors") for key, rows in load_file(path).items()}
     checked = 0
@@ -171,11 +173,11 @@ def test_derivatives_are_those_of_the_plain_map() -> None:
 
 @pytest.mark.skipif(not multiplies_int8(), reason="no int8 here")
 @pytest.mark.parametrize("after", [None, gelu_erf])
-def test_int8_is_near_and_its_derivatives_are_those_of_the_rounded_weights(after: Any) -> None:
+@pytest.mark.parametrize("kind", MADE_OF_INT8)
+def test_int8_is_near_and_its_derivatives_are_those_of_the_rounded_weights(kind: type[Int8Linear], after: Any) -> None:
     torch.manual_seed(0)
     weight, bias, x = torch.randn(96, 128) * torch.linspace(0.01, 3, 96)[:, None], torch.randn(96), torch.randn(7, 128)
-    made = laid_out(weight, bias, Kind(torch.int8), after)
-    assert isinstance(made, Int8Linear)
+    made = kind(weight, bias, after=after)
     wanted = nn.functional.linear(x, weight, bias)
     wanted = after(wanted) if after else wanted
     with torch.no_grad():
@@ -191,14 +193,42 @@ def test_int8_is_near_and_its_derivatives_are_those_of_the_rounded_weights(after
 
 @pytest.mark.skipif(not multiplies_int8(), reason="no int8 here")
 @pytest.mark.parametrize("bias", [None, torch.randn(96)])
-def test_a_row_in_int8_does_not_depend_on_those_beside_it(bias: torch.Tensor | None) -> None:
+@pytest.mark.parametrize("kind", MADE_OF_INT8)
+def test_a_row_in_int8_does_not_depend_on_those_beside_it(kind: type[Int8Linear], bias: torch.Tensor | None) -> None:
     """Or what a visitor is told would depend on who else asks. A row of zeros, and one a thousand times as large."""
-    made = laid_out(torch.randn(96, 128), bias, Kind(torch.int8))
+    made = kind(torch.randn(96, 128), bias)
     x = torch.randn(7, 128) * torch.tensor([1, 0, 1000, 1, 1, 0.001, 1])[:, None]
     with torch.inference_mode():
         together, alone = made(x), torch.cat([made(x[i : i + 1]) for i in range(len(x))])
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-6)
     assert torch.equal(together[1], torch.zeros(96) if bias is None else bias)
+
+
+@needs_packing
+@needs_fbgemm
+@pytest.mark.skipif(not multiplies_int8(), reason="no int8 here")
+@pytest.mark.parametrize("gains", [True, False])
+def test_models_that_write_take_fbgemm_where_a_single_row_gains(monkeypatch: pytest.MonkeyPatch, gains: bool) -> None:
+    """And say nearly the same with it: sums are exact in both."""
+    monkeypatch.setattr("zoo.layers.packed.fbgemm_reads_rows", lambda: gains)
+    writes, reads = (precision.prepared(load(name), "small").network for name in ("gpt-mini", "bert-mini"))
+    taken = {
+        network: [type(part) for part in network.modules() if isinstance(part, Int8Linear)]
+        for network in (writes, reads)
+    }
+    assert set(taken[writes]) == {Int8RowLinear if gains else Int8Linear}
+    assert set(taken[reads]) == {Int8Linear}
+
+
+@needs_fbgemm
+@pytest.mark.skipif(not multiplies_int8(), reason="no int8 here")
+def test_both_libraries_give_nearly_the_same_in_int8() -> None:
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(96, 128), torch.randn(96), torch.randn(7, 128)
+    one, other = Int8Linear(weight, bias), Int8RowLinear(weight, bias)
+    assert torch.equal(one.rounded(), other.rounded())
+    with torch.inference_mode():
+        torch.testing.assert_close(one(x), other(x), rtol=1e-4, atol=1e-4)
 
 
 def test_an_unknown_precision_is_named() -> None:

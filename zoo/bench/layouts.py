@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.bench import race
 from zoo.layers import packed
+from zoo.layers.int8 import fbgemm_reads_rows, multiplies_int8
 from zoo.layers.packed import Kind, laid_out
 from zoo.processor import computes_bf16
 
@@ -56,8 +57,10 @@ def _kinds() -> dict[str, Kind]:
     kinds = {"float32": Kind(torch.float32)}
     if computes_bf16(torch.device("cpu")):
         kinds["bf16"] = Kind(torch.bfloat16)
-    if packed.multiplies_int8():
+    if multiplies_int8():
         kinds["int8"] = Kind(torch.int8)
+    if multiplies_int8() and fbgemm_reads_rows():
+        kinds["int8, few rows"] = Kind(torch.int8, few_rows=True)
     return kinds
 
 

@@ -19,6 +19,7 @@ from zoo.errors import BadParameter
 from zoo.family import Model
 from zoo.heads import ScoresWords
 from zoo.layers import packed
+from zoo.layers.int8 import multiplies_int8
 from zoo.layers.packed import WORTH_IT, Kind, laid_out
 from zoo.processor import computes_bf16
 
@@ -33,7 +34,7 @@ def supported() -> tuple[str, ...]:
     """What this processor computes faster than `exact`, and `exact`."""
     if not packed.available():
         return (DEFAULT,)
-    able = {"exact": True, "fast": computes_bf16(torch.device("cpu")), "small": packed.multiplies_int8()}
+    able = {"exact": True, "fast": computes_bf16(torch.device("cpu")), "small": multiplies_int8()}
     return tuple(name for name in NAMES if able[name])
 
 
@@ -49,7 +50,7 @@ def checked(precision: str) -> str:
 def prepared(model: Model, precision: str = DEFAULT) -> Model:
     """The model, its body's linear maps laid out for this processor in that precision; the model itself is changed."""
     if packed.available() and next(model.network.parameters()).device.type == "cpu":
-        kind = kind_of(precision)
+        kind = kind_of(precision)._replace(few_rows=packed.writes(model.network.body))
         for head in model.network.heads.values():
             if isinstance(head, ScoresWords):
                 words: Tensor = head.embedding.weight

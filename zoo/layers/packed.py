@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.attention import CausalAttention, SelfAttention
 from zoo.layers.blocks import FeedForward
+from zoo.layers.int8 import Int8Linear, Int8RowLinear, fbgemm_reads_rows
 from zoo.layers.projected_lstm import ProjectedLstm, read
 from zoo.processor import keep_few_kernels
 
@@ -44,19 +45,19 @@ SMALLEST = 64  # rows and columns of weights that are worth it
 WORTH_IT, WORTH_IT_RECURRENT = 2**19, 2**22
 # Numbers of the weights that a machine is tried with, 16 MB: so many come from memory, as those of a model do.
 TRIED = 2**22
-STEPS = 127  # of int8, on either side of zero
-SMALLEST_NUMBER = 1e-30  # the largest one of a row that is all zeros
 
 
 class Kind(NamedTuple):
-    """In which type weights are kept and multiplied; and what goes on in it after a product that `stays`."""
+    """In which type weights are kept and multiplied; what goes on in it after a product that `stays`; and whether most
+    of what they are multiplied with comes in few rows, as in a model that writes."""
 
     weights: torch.dtype
     goes_on: torch.dtype = torch.float32
+    few_rows: bool = False
 
     @property
     def int8(self) -> bool:
-        """Whether it is the one of Int8Linear."""
+        """Whether it is the one of int8.py."""
         return self.weights == torch.int8
 
 
@@ -93,57 +94,6 @@ class PackedLinear(nn.Module):
         return y if self.stays else y.to(x.dtype)
 
 
-class Int8Linear(nn.Module):
-    """`after(x W' + b)`, with each row of W rounded to 255 steps, and in each call each row of x, too.
-
-    The steps of a row are as large as its largest number asks for (symmetric), so that what comes out of a row does not
-    depend on those beside it; with one step size for all rows of x, as in torch's own dynamic quantization, answers of
-    bert-mini were 2.7 times as far from `exact`. Sums are exact, in 32 bits. Where derivatives are asked for, the
-    product is computed in float32 with the rounded weights.
-    """
-
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, goes_on: torch.dtype | None = None, after: Activation | None = None
-    ) -> None:
-        """`goes_on` is the type of the result, that of x by default."""
-        super().__init__()
-        self.after = after
-        self.goes_on = goes_on
-        full = weight.detach().float()
-        scales = full.abs().amax(1).clamp(min=SMALLEST_NUMBER) / STEPS
-        rounded = (full / scales[:, None]).round().clamp(-STEPS, STEPS).to(torch.int8)
-        self.packed = torch.ops.onednn.qlinear_prepack(rounded, None)
-        self.scales: Tensor
-        self.register_buffer("scales", scales)
-        zeros = torch.zeros(len(scales), dtype=torch.int64)
-        self.given: tuple[Any, ...] = (
-            self.packed, self.scales, zeros, None, 1.0, 0, torch.float32, "none", [], "",
-        )  # fmt: skip
-        self.bias = None if bias is None else nn.Parameter(bias.detach().float(), requires_grad=False)
-        # what it counts as: a number of a byte for each weight, without a second copy of them
-        self.weight = nn.Parameter(torch.zeros(1, dtype=torch.int8).expand(weight.shape), requires_grad=False)
-
-    def rounded(self) -> Tensor:
-        """The weights in int8, [E, D]; those of float32 are these times `scales`."""
-        weights: Tensor = self.packed.to_dense().t()
-        return weights
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., D] -> [..., E]."""
-        if torch.is_grad_enabled():
-            y = F.linear(x, (self.rounded() * self.scales[:, None]).to(x.dtype), self.bias)
-        else:
-            rows = x.float()
-            most = rows.abs().amax(-1, keepdim=True)  # of zeros 0; whatever their steps become is multiplied with it
-            steps = torch.mul(rows, STEPS / most).round_().to(torch.int8)
-            steps = steps.view(torch.uint8).bitwise_xor_(128)  # 128 more: what the processor multiplies is unsigned
-            y = torch.ops.onednn.qlinear_pointwise(steps, 1 / STEPS, 128, *self.given)
-            y = y.mul_(most) if self.bias is None else torch.addcmul(self.bias, y, most, out=y)
-        if self.after is not None:
-            y = self.after(y)
-        return y.to(self.goes_on or x.dtype)
-
-
 class HalfLstm(nn.Module):
     """torch's own LSTM in bf16, between inputs and outputs in float32."""
 
@@ -163,7 +113,8 @@ def laid_out(
 ) -> nn.Module:
     """The map in that kind; `stays` leaves its result in the type in which the part around goes on."""
     if kind.int8:
-        return Int8Linear(weight, bias, kind.goes_on if stays else None, after)
+        made = Int8RowLinear if kind.few_rows and fbgemm_reads_rows() else Int8Linear
+        return made(weight, bias, kind.goes_on if stays else None, after)
     return PackedLinear(weight, bias, kind.weights, after, stays)
 
 
@@ -225,11 +176,9 @@ def _tried(rows: int, wide: int, out: int) -> float:
     return best["packed"] / best["plain"]
 
 
-def multiplies_int8() -> bool:
-    """Whether this torch has what is needed for it here, and this processor instructions: without them sums of two
-    products are cut off at 16 bits."""
-    names = ("qlinear_prepack", "qlinear_pointwise")
-    return torch.cpu._is_vnni_supported() and all(hasattr(torch.ops.onednn, name) for name in names)
+def writes(module: nn.Module) -> bool:
+    """Whether it reads most of its rows one after another, as it writes."""
+    return any(isinstance(part, CausalAttention) for part in module.modules())
 
 
 def pack(module: nn.Module, kind: Kind) -> None:
