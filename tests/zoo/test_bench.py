@@ -210,17 +210,32 @@ def test_a_verdict_is_on_the_ratio_of_two_runners() -> None:
     ("gains", "word"),
     [
         ([0.5], "no"),
-        ([0.89], "no"),
+        ([0.90], "no"),
         ([0.91], "about"),
-        ([1.09], "about"),
+        ([1.10], "about"),
         ([1.11], "yes"),
-        ([0.7, 1.6], "yes"),
-        ([0.8, 1.1], "about"),
+        ([0.7, 1.6], "about"),
+        ([0.94] * 2, "about"),
+        ([0.94] * 4, "no"),
+        ([1.06] * 4, "yes"),
+        ([1.25, 0.8] * 20, "about"),
         ([], "-"),
     ],
 )
-def test_what_two_runs_may_differ_by_decides_nothing(gains: list[float], word: str) -> None:
+def test_the_more_runs_the_nearer_to_an_aim_something_is_decided(gains: list[float], word: str) -> None:
+    """One run may be off by a tenth."""
     assert aims.decided(gains) == word
+
+
+def test_how_much_a_run_is_off_is_taken_from_all_rows() -> None:
+    """Each around its own mean, in logarithms; a row of one run, and what was not measured, tell nothing."""
+
+    def rows(a: float, b: float | None) -> list[aims.Verdict]:
+        return [aims.Verdict("a", "p", "1", "", a), aims.Verdict("b", "p", "1", "", b)]
+
+    assert aims.noise([]) == aims.noise([rows(0.3, 7.0)]) == aims.NOISE
+    assert aims.noise([rows(2.0, 7.0), rows(2.0 * math.e, None)]) == pytest.approx(0.5**0.5)
+    assert aims.noise([rows(2.0, 7.0), rows(2.0 * math.e, 7.0)]) == pytest.approx(0.5)
 
 
 def test_verdicts_of_several_runs_are_on_their_mean(tmp_path: Path) -> None:
@@ -232,8 +247,8 @@ def test_verdicts_of_several_runs_are_on_their_mean(tmp_path: Path) -> None:
     aims.write(path, runs := {"Monday": first, "Tuesday": second})
     assert aims.read(path) == runs
     said = aims.table(list(runs.values())).splitlines()[2:]
-    assert said[:2] == ["| a | p | 2 times | 1.2; 3.4 | yes |", "| b, new | p | 1 | not measured | - |"]
-    assert said[2:] == ["", "Of 2 verdicts this run changed 1.", "a, beside p: no before, now yes"]
+    assert said[:2] == ["| a | p | 2 times | 1.2; 3.4 | about |", "| b, new | p | 1 | not measured | - |"]
+    assert said[2:] == ["", "Of 2 verdicts this run changed 1.", "a, beside p: no before, now about"]
     again = [first, second, [aims.Verdict("a", "p", "2 times", "2.8", 1.4)]]
     assert aims.table(again).splitlines()[-1] == "Of 1 verdicts this run changed 0."
     assert aims.table([first]).splitlines()[-1] == "| old | p | 2 times | 3 | yes |"  # the first one changes nothing

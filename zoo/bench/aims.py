@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -50,7 +51,9 @@ AIMS = (
     Aim("AWD-LSTM", "ours fast", "torch nn.LSTM", 3.0),
     Aim("XLNet-base", "ours exact", "transformers", 1.6),
 )
-NOISE = 0.1  # around an aim, within which nothing is decided: two runs on one shared machine differ by as much
+# By how much one run is off, as a standard deviation of the logarithm of a gain, where one run alone does not tell; and
+# how many standard errors of the mean lie between it and the aim where something is decided.
+NOISE, SURE = 0.05, 2.0
 NOT_MEASURED = "-"
 HEAD = ("run", "work", "peer", "aim", "found", "gain")
 
@@ -72,14 +75,32 @@ class Verdict:
         return self.work, self.peer, self.aim
 
 
-def decided(gains: Sequence[float]) -> str:
-    """Whether an aim was reached on the mean: yes, no, about, or - where nothing was measured."""
+def noise(runs: Sequence[Sequence[Verdict]]) -> float:
+    """By how much a run of a machine is off: the standard deviation of the logarithm of a gain around the mean of its
+    row, over all rows of its runs together. Single rows have too few runs to tell."""
+    squares, free = 0.0, 0
+    rows = [row for rows in runs for row in rows]
+    for key in {row.key for row in rows}:
+        logs = _logs([row for row in rows if row.key == key])
+        if len(logs) > 1:
+            squares += statistics.variance(logs) * (len(logs) - 1)
+            free += len(logs) - 1
+    return math.sqrt(squares / free) if free else NOISE
+
+
+def decided(gains: Sequence[float], off: float = NOISE) -> str:
+    """Whether an aim was reached on the (geometric) mean of some runs, each of which is `off` by so much: yes, no,
+    about where the mean is within SURE standard errors of the aim, or - where nothing was measured.
+
+    So more runs decide more, and what was decided stays: with a band of one width around the aim, a row with its true
+    gain at one end of the band would go to and fro for ever.
+    """
     if not gains:
         return NOT_MEASURED
-    mean = statistics.fmean(gains)
-    if abs(mean - 1) < NOISE:
+    mean = statistics.fmean(map(math.log, gains))
+    if abs(mean) < SURE * off / math.sqrt(len(gains)):
         return "about"
-    return "yes" if mean > 1 else "no"
+    return "yes" if mean > 0 else "no"
 
 
 def verdicts(
@@ -160,9 +181,10 @@ def table(runs: Sequence[Sequence[Verdict]]) -> str:
     were runs before, which verdicts are other ones than without the newest."""
     lines = ["| work | peer | aim | here | reached |", "|---|---|---|---:|---|"]
     others = []
+    off, off_before = noise(runs), noise(runs[:-1])
     for row in runs[-1]:
         same = [one for rows in runs for one in rows if one.key == row.key]
-        now, before = reached(same), reached(same[:-1])
+        now, before = reached(same, off), reached(same[:-1], off_before)
         found = "; ".join(one.found for one in same)
         lines.append(f"| {row.work} | {row.peer} | {row.aim} | {found} | {now} |")
         if before not in (now, NOT_MEASURED):
@@ -172,6 +194,10 @@ def table(runs: Sequence[Sequence[Verdict]]) -> str:
     return "\n".join(lines)
 
 
-def reached(rows: Sequence[Verdict]) -> str:
-    """The verdict on one row of several runs."""
-    return decided([row.gain for row in rows if row.gain])
+def reached(rows: Sequence[Verdict], off: float) -> str:
+    """The verdict on one row of several runs, each of which is `off` by so much."""
+    return decided([math.exp(log) for log in _logs(rows)], off)
+
+
+def _logs(rows: Sequence[Verdict]) -> list[float]:
+    return [math.log(row.gain) for row in rows if row.gain]

@@ -37,12 +37,13 @@ def table(kept: Mapping[str, Runs]) -> str:
     """Markdown: of every aim the mean of what each machine's runs have found, from where to where, and the verdict."""
     heads = [f"{name}, {len(runs)} run{'s' * (len(runs) > 1)} | reached" for name, runs in kept.items()]
     lines = [f"| work | peer | aim | {' | '.join(heads)} |", "|---|---|---|" + "---:|---|" * len(kept)]
+    off = {name: aims.noise(runs) for name, runs in kept.items()}
     newest = [row for runs in kept.values() for row in runs[-1]]
     for work, peer, aim in dict.fromkeys(row.key for row in newest):
         cells = [work, peer, aim]
-        for runs in kept.values():
+        for name, runs in kept.items():
             same = [row for rows in runs for row in rows if row.key == (work, peer, aim)]
-            cells += [span([row.found for row in same]), aims.reached(same)]
+            cells += [span([row.found for row in same]), aims.reached(same, off[name])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
