@@ -92,7 +92,7 @@ def decided(gains: Sequence[float], off: float = NOISE) -> str:
     """Whether an aim was reached on the (geometric) mean of some runs, each of which is `off` by so much: yes, no,
     about where the mean is within SURE standard errors of the aim, or - where nothing was measured.
 
-    So more runs decide more, and what was decided stays: with a band of one width around the aim, a row with its true
+    So more runs decide more, and settle it: with a band of one width around the aim, a row with its true
     gain at one end of the band would go to and fro for ever.
     """
     if not gains:
