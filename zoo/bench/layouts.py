@@ -1,4 +1,4 @@
-"""`python -m zoo bench layouts`: one linear map in every layout of zoo/layers/packed.py beside `F.linear`, for a few
+"""`python -m zoo bench layouts`: one linear map in every layout of zoo/layers beside `F.linear`, for a few
 rows and many: what the choices there rest on, on the machine at hand.
 
 There are as many matrices as hold more than the caches of most processors, as a model has: a single one would stay in
