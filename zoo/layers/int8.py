@@ -1,12 +1,11 @@
 """Linear maps with weights in int8, multiplied by one of two libraries inside torch.
 
-oneDNN has the faster product for many rows, and on recent processors of Intel units of its own for it (AMX). But two
-threads of a core share these, and where a neighbour keeps the other thread busy a product takes twice as long; and
-torch rounds what is multiplied in steps of its own before. FBGEMM rounds inside its product, with the instructions that
-every core has. On an Intel Xeon (2026-11-30, two cores) a single row of GPT-2's matrices took FBGEMM 0.4 to 0.8 times
-as long, 8 rows 0.7 to 1.2 times, 128 rows twice as long; a token of GPT-2 21 ms instead of 30 in one stream, 36 instead
-of 43 in eight, a prompt of 256 tokens 186 instead of 138. So models that write, in few rows for each step, take it
-where the processor at hand is faster with it: `fbgemm_reads_rows` tries.
+oneDNN has the faster product for many rows, and on recent processors of Intel units of its own for it (AMX); but torch
+rounds what is multiplied in steps of its own before. FBGEMM rounds inside its product. `python -m zoo bench layouts` on
+an Intel Xeon (2026-11-30, two cores): FBGEMM had 2.0 times the speed of oneDNN for a single row of GPT-2's matrices,
+1.2 for 8 rows, 0.7 for 128; GPT-2 wrote 1.3 times as fast in one stream, 0.9 times in eight, and read a prompt of 256
+tokens 0.8 times as fast. So models that write, in few rows for each step, take it where the processor at hand is faster
+with it: `fbgemm_reads_rows` tries.
 
 What is multiplied is rounded in steps of its own for each row, as large as its largest number asks for (symmetric), so
 that what comes out of a row does not depend on those beside it; with one step size for all rows, as in torch's own
@@ -17,9 +16,7 @@ All operators are torch's own but not documented: each is asked for once.
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 import warnings
 from functools import cache
 from typing import Any
@@ -29,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.layers.activations import Activation
+from zoo.layers.trial import trial
 
 STEPS = 127  # of int8, on either side of zero
 SMALLEST_NUMBER = 1e-30  # the largest one of a row that is all zeros
@@ -142,20 +140,9 @@ def has_fbgemm() -> bool:
 @cache
 def fbgemm_reads_rows() -> bool:
     """Whether a single row is clearly faster with FBGEMM here; tried once a process, in a fifth of a second."""
-    return has_fbgemm() and _tried() < FASTER
-
-
-def _tried() -> float:
-    """Time of a single row with FBGEMM, divided by that with oneDNN; the best of some tries of each."""
+    if not has_fbgemm():
+        return False
     count, out, wide = TRIED
-    weight, x = torch.ones(out, wide), torch.ones(1, wide)
-    ways = {kind: [kind(weight, None) for _ in range(count)] for kind in (Int8Linear, Int8RowLinear)}
-    best = dict.fromkeys(ways, math.inf)
-    with torch.inference_mode():
-        for _ in range(9):
-            for kind, maps in ways.items():
-                began = time.perf_counter()
-                for one in maps:
-                    one(x)
-                best[kind] = min(best[kind], time.perf_counter() - began)
-    return best[Int8RowLinear] / best[Int8Linear]
+    weight = torch.ones(out, wide)
+    by_rows, other = ([kind(weight, None) for _ in range(count)] for kind in (Int8RowLinear, Int8Linear))
+    return trial(by_rows, other, torch.ones(1, wide)) < FASTER

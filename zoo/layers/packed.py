@@ -15,8 +15,6 @@ linear maps stay as they are.
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -30,6 +28,7 @@ from zoo.layers.attention import CausalAttention, SelfAttention
 from zoo.layers.blocks import FeedForward
 from zoo.layers.int8 import Int8Linear, Int8RowLinear, fbgemm_reads_rows
 from zoo.layers.projected_lstm import ProjectedLstm, read
+from zoo.layers.trial import trial
 from zoo.processor import keep_few_kernels
 
 keep_few_kernels()
@@ -161,19 +160,11 @@ def worth_it() -> int:
 
 
 def _tried(rows: int, wide: int, out: int) -> float:
-    """Time of a product with weights laid out, divided by that of the plain one; the best of some tries of each."""
-    weights, x = torch.ones(TRIED // (out * wide), out, wide).unbind(), torch.ones(rows, wide)
+    """Time of a product with weights laid out, divided by that of the plain one."""
+    weights = torch.ones(TRIED // (out * wide), out, wide).unbind()
     packed = [PackedLinear(weight, None, torch.float32) for weight in weights]
     plain = [partial(F.linear, weight=weight) for weight in weights]
-    best = {"packed": math.inf, "plain": math.inf}
-    with torch.inference_mode():
-        for _ in range(12):
-            for name, ways in (("packed", packed), ("plain", plain)):
-                began = time.perf_counter()
-                for run in ways:
-                    run(x)
-                best[name] = min(best[name], time.perf_counter() - began)
-    return best["packed"] / best["plain"]
+    return trial(packed, plain, torch.ones(rows, wide))
 
 
 def writes(module: nn.Module) -> bool:
