@@ -21,6 +21,7 @@ from zoo.__main__ import main
 from zoo.bench import aims, apart, decode, encoder, kept, limits, load, race, serve
 from zoo.bench.fullsize import MODELS, FullSize
 from zoo.bench.ours import minilm_files
+from zoo.engine import Engine
 from zoo.errors import BadParameter
 
 
@@ -180,6 +181,16 @@ def test_pieces_of_work_take_turns() -> None:
 def test_memory_is_told_in_means_of_a_tenth_of_the_time() -> None:
     assert serve.held([10.0, 20.0, *[30.0] * 2, 40.0, 42.0, *[50.0] * 12, 60.0, 70.0]) == (15, 41, 65)
     assert serve.held([7.0]) == (7, 7, 7)
+
+
+def test_one_after_another_asks_all_kinds_equally_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some kinds take ten times as long as others: a round that is not whole is another mix than that of many."""
+    numbers: list[int] = []
+    monkeypatch.setattr(serve, "ask", lambda engine, number: numbers.append(number))
+    monkeypatch.setattr(serve, "time", SimpleNamespace(perf_counter=lambda: 0.5 * len(numbers)))
+    assert serve.one_after_another(Engine(), 10.0, 1000) == 2.0
+    assert numbers == list(range(1000, 1000 + 2 * len(serve.PAIRS)))
+    assert {[serve.asked(number) for number in numbers].count(pair) for pair in serve.PAIRS} == {2}
 
 
 def a_peer(folder: Path) -> dict[str, Callable[..., object]]:

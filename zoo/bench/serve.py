@@ -21,6 +21,7 @@ from zoo.sampling import Sampling
 VISITORS = 32
 PASSAGE = "Ada Lovelace wrote the first program in 1843, for a machine that Charles Babbage never finished. " * 3
 MODELS = ("bert-mini", "gpt-mini", "ulmfit-mini", "elmo-mini", "xlnet-mini")
+PAIRS = [(task, name) for name in MODELS for task in ("nli", "qa", "topic", "lm") if (task, name) != ("lm", MODELS[0])]
 NEW_TOKENS = 20
 SAMPLE = 0.1  # seconds between two looks at the memory
 
@@ -44,10 +45,7 @@ class Served:
 
 def asked(number: int) -> tuple[str, str]:
     """Task and model of a request: all pairs that there are, in turn."""
-    pairs = [
-        (task, name) for name in MODELS for task in ("nli", "qa", "topic", "lm") if (task, name) != ("lm", MODELS[0])
-    ]
-    return pairs[number % len(pairs)]
+    return PAIRS[number % len(PAIRS)]
 
 
 def ask(engine: Engine, number: int) -> None:
@@ -64,20 +62,26 @@ def ask(engine: Engine, number: int) -> None:
             pass
 
 
+def one_after_another(engine: Engine, seconds: float, first: int) -> float:
+    """Requests a second when each comes after the answer to the one before, numbered from `first` on; each pair of task
+    and model as often as any other."""
+    count, began = 0, time.perf_counter()
+    while time.perf_counter() < began + seconds or count % len(PAIRS):
+        ask(engine, first + count)
+        count += 1
+    return count / (time.perf_counter() - began)
+
+
 def measure(
     visitors: int = VISITORS, seconds: float = 20.0, say: Callable[[str], object] = lambda line: None
 ) -> Served:
-    """All models come into memory; then a visitor after another asks, for a third of the time; then all at once."""
+    """All models come into memory; then visitors ask all at once, without a pause, and before and after that one after
+    another, for a quarter of the time each: what a shared machine gives changes from one half minute to the next."""
     engine = Engine()
     for number in range(2 * len(MODELS) * 4):
         ask(engine, number)
-    count, until = 0, time.perf_counter() + seconds / 3
-    began = time.perf_counter()
-    while time.perf_counter() < until or count % len(MODELS):
-        ask(engine, 1000 + count)
-        count += 1
-    alone = count / (time.perf_counter() - began)
-    say(f"one after another: {alone:.1f} requests a second")
+    before = one_after_another(engine, seconds / 4, 1000)
+    say(f"one after another: {before:.1f} requests a second")
 
     waits: list[float] = []
     errors: list[str] = []
@@ -111,10 +115,13 @@ def measure(
         finally:
             over.set()
         spent = time.perf_counter() - began
+    longest_wait = LINE.longest_wait
+    after = one_after_another(engine, seconds / 4, 50_000)
+    say(f"and afterwards: {after:.1f}")
     ordered = sorted(waits)
     return Served(
-        visitors, len(waits), tuple(errors), alone, len(waits) / spent, statistics.median(waits),
-        ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))], ordered[-1], LINE.longest_wait,
+        visitors, len(waits), tuple(errors), (before + after) / 2, len(waits) / spent, statistics.median(waits),
+        ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))], ordered[-1], longest_wait,
         held(memory or [resident()]), max(memory, default=resident()),
     )  # fmt: skip
 
