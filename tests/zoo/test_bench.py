@@ -260,7 +260,8 @@ def test_verdicts_of_several_runs_are_on_their_mean(tmp_path: Path) -> None:
     assert aims.read(path) == runs
     said = aims.table(list(runs.values())).splitlines()[2:]
     assert said[:2] == ["| a | p | 2 times | 1.2; 3.4 | about |", "| b, new | p | 1 | not measured | - |"]
-    assert said[2:] == ["", "Of 2 verdicts this run changed 1.", "a, beside p: no before, now about"]
+    assert said[2:5] == ["", "Of 2 verdicts this run changed 1.", "a, beside p: no before, now about"]
+    assert said[5:] == ["", "1 of 2 were not measured, for want of a peer: do not keep this run."]
     again = [first, second, [aims.Verdict("a", "p", "2 times", "2.8", 1.4)]]
     assert aims.table(again).splitlines()[-1] == "Of 1 verdicts this run changed 0."
     assert aims.table([first]).splitlines()[-1] == "| old | p | 2 times | 3 | yes |"  # the first one changes nothing

@@ -191,6 +191,8 @@ def table(runs: Sequence[Sequence[Verdict]]) -> str:
             others.append(f"{row.work}, beside {row.peer}: {before} before, now {now}")
     if len(runs) > 1:
         lines += ["", f"Of {len(runs[-1])} verdicts this run changed {len(others)}.", *others]
+    if missing := sum(row.gain is None for row in runs[-1]):
+        lines += ["", f"{missing} of {len(runs[-1])} were not measured, for want of a peer: do not keep this run."]
     return "\n".join(lines)
 
 
