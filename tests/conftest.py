@@ -23,6 +23,12 @@ HUB_VARIABLES = (
 )
 
 
+@pytest.fixture(autouse=True)
+def torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with requirements.txt alone; tests/zoo/test_short_texts.py has the rest."""
+    monkeypatch.setattr("zoo.layers.short_texts.installed", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def hub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     """The server of the whole run; tests take `hub`, which empties it first."""

@@ -75,11 +75,14 @@ def parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="measure this zoo beside other libraries, and beside the least possible")
     bench.add_argument(
         "what",
-        choices=("encoder", "mixed", "decode", "recurrent", "layouts", "load", "serve", "page", "all", "verdicts"),
+        choices=(
+            "encoder", "mixed", "decode", "recurrent", "layouts", "short", "load", "serve", "page", "all", "verdicts",
+        ),
         help="ours beside every peer that is installed (tests/bench/requirements.txt): BERT-base on one text, on texts "
-        "of mixed length, GPT-2 going on, LSTMs and XLNet; one linear map in every layout; from the start of a process "
-        "to the weights in memory; many visitors of one engine; the page in a browser; or all but the layouts, with a "
-        "verdict on each aim; or, without measuring, those on the runs in docs/aims",
+        "of mixed length, GPT-2 going on, LSTMs and XLNet; one linear map in every layout; short texts by torch and by "
+        "ONNX Runtime; from the start of a process to the weights in memory; many visitors of one engine; the page in "
+        "a browser; or all but the layouts and short texts, with a verdict on each aim; or, without measuring, those "
+        "on the runs in docs/aims",
     )  # fmt: skip
     bench.add_argument("--model", default="all", help="of load: bert-base, gpt2, xlnet-base or all")
     bench.add_argument("--rounds", type=int, default=3, help="at least; what takes little time goes on for 45 seconds")

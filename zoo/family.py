@@ -21,6 +21,7 @@ from zoo.weights.keymap import KeyTable, LoadReport
 from zoo.weights.layout import Layout, Opened
 
 MOST_LABELS = 100_000
+COPIES = (".packed.", ".short_texts.")  # modules that hold weights of others a second time
 
 
 class Body(Protocol):
@@ -127,7 +128,8 @@ class Model:
     @property
     def parameters(self) -> int:
         """Number of parameters, shared ones once; copies that are laid out for the processor do not count."""
-        return sum(p.numel() for name, p in self.network.named_parameters() if ".packed." not in name)
+        named = self.network.named_parameters()
+        return sum(p.numel() for name, p in named if not any(copy in name for copy in COPIES))
 
     @property
     def bytes(self) -> int:

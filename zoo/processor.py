@@ -43,6 +43,14 @@ def use_cores(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def physical_memory() -> int:
+    """Bytes of the machine; 8 GB where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return 8 * 2**30
+
+
 def share_arenas() -> None:
     """Let threads that begin from now on take memory from the same two places. glibc gives each its own, up to eight
     for each core, and what one has freed no other can use; but two threads alone compute here."""

@@ -114,9 +114,10 @@ def _of_one_engine(quick: bool) -> list[Growth]:
     from tasks import batch, intake
     from zoo import Engine
     from zoo.bench import serve
+    from zoo.engine.precision import by_torch
 
     rounds, few = (1, FEW) if quick else (5, None)
-    engine = Engine()
+    engine = Engine(prepare=by_torch)
 
     def length(tokens: int, turn: int) -> None:
         engine.spans("bert-mini", "qa", [("Who built the old bridge?", text(tokens, turn + 1))])

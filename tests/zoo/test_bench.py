@@ -23,6 +23,7 @@ from zoo.bench.fullsize import MODELS, FullSize
 from zoo.bench.ours import minilm_files
 from zoo.engine import Engine
 from zoo.errors import BadParameter
+from zoo.layers.short_texts import NEEDS
 
 
 @pytest.fixture
@@ -139,6 +140,16 @@ def test_layouts_and_their_picture(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "| F.linear |" in said
     assert "| writing, GPT-2 124M, 2 x (4 + 2) tokens | 1.00 (" in said
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_short_texts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # with ONNX Runtime, where it is installed
+    assert main(["bench", "short", "--tiny", "--rounds", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "| BERT-base, 12 x 1 text of 6 to 16 tokens | 1.00 (" in said and "| bert-mini, 12 x 1 text" in said
+    there = "| ours exact by ONNX Runtime |" in said
+    assert there != ("Not installed: onnx" in said)
+    assert there == all(importlib.util.find_spec(name) for name in NEEDS)
 
 
 def test_a_peer_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from zoo.bench.decode import Own
 from zoo.bench.load import Result as Loaded
 from zoo.bench.race import Result
 from zoo.bench.serve import Served
+from zoo.bench.short import OR
 from zoo.errors import BadData
 
 
@@ -30,6 +31,8 @@ SORTED = ", sorted"  # how a peer is called that is given texts by length
 FULL = ("transformers sdpa" + SORTED, "OpenVINO" + SORTED, "ONNX Runtime" + SORTED)
 HALF = ("transformers bf16" + SORTED, "OpenVINO bf16" + SORTED)
 INT8 = ("OpenVINO int8" + SORTED, "ONNX Runtime int8" + SORTED)
+FULL_ALONE = (("transformers sdpa", 2.0), ("ONNX Runtime", 1.0))
+INT8_ALONE = (("ONNX Runtime int8", 1.0), ("OpenVINO int8", 0.85))
 AIMS = (
     Aim("BERT-base, 1 x 32 ", "ours exact", "transformers sdpa", 2.0),
     Aim("BERT-base, 1 x 128 ", "ours exact", "transformers sdpa", 1.7),
@@ -38,6 +41,8 @@ AIMS = (
     *(Aim(f"BERT-base, 1 x {n} ", "ours fast", "transformers bf16", 1.4) for n in (32, 128, 384)),
     *(Aim(f"BERT-base, 1 x {n} ", "ours small", "ONNX Runtime int8", 1.0) for n in (32, 128, 384)),
     *(Aim(f"BERT-base, 1 x {n} ", "ours small", "OpenVINO int8", 0.85) for n in (32, 128, 384)),
+    *(Aim("BERT-base, 1 x 32 ", "ours exact" + OR, peer, times) for peer, times in FULL_ALONE),
+    *(Aim("BERT-base, 1 x 32 ", "ours small" + OR, peer, times) for peer, times in INT8_ALONE),
     Aim("BERT-base, 256 texts", "ours exact", FULL, 1.5),
     Aim("BERT-base, 256 texts", "ours fast", HALF, 1.5),
     Aim("BERT-base, 256 texts", "ours small", INT8, 1.5),

@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from zoo.bench import aims, decode, encoder, kept, layouts, limits, load, mixed, page, race, recurrent, serve
+from zoo.bench import aims, decode, encoder, kept, layouts, limits, load, mixed, page, race, recurrent, serve, short
 from zoo.bench.apart import Apart, Functions
 from zoo.errors import BadParameter
 
@@ -19,7 +19,7 @@ RACES: dict[str, Measure] = {
     "decode": decode.measure,
     "recurrent": recurrent.measure,
 }
-ALONE: dict[str, Measure] = {"layouts": layouts.measure}  # not a part of `all`: no aim rests on it
+ALONE: dict[str, Measure] = {"layouts": layouts.measure, "short": short.measure}  # not of `all`: no aim rests on them
 WHEN = "%Y-%m-%d %H:%M:%S"
 SHORT = 2.0  # seconds of `serve`, to see it work
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from zoo.bench import peers, race
+from zoo.bench import peers, race, short
 from zoo.bench.limits import Limits
 from zoo.bench.ours import MINILM, minilm, minilm_files, stand_in
 from zoo.contracts import Batch, Encoding
 from zoo.family import Model
+from zoo.layers.short_texts import LENGTHS
 
 SHAPES = ((1, 32), (1, 128), (1, 384), (8, 128))  # texts x tokens
 SMALL = ((1, 8), (2, 16))  # for a look whether it works
@@ -43,12 +45,16 @@ def _measured(
     with opening as (folder, ours), peers.encoders(folder, not tiny) as (others, missing):
         works: list[dict[str, Callable[[], peers.Rows]]] = []
         vocabulary, chance = next(iter(ours.values())).config.vocab_size, np.random.default_rng(0)
+        chosen = {name: read for name, model in ours.items() if (read := short.chosen(model)) is not None}
         for texts, tokens in shapes:
             ids = chance.integers(vocabulary // 2, vocabulary, (texts, tokens))  # words: names of nothing come first
             same = ((0,) * tokens, ((0, 0),) * tokens, (0,) * tokens)
             batch = Batch.of([Encoding(tuple(row), *same) for row in ids.tolist()])
             theirs: dict[str, Callable[[], peers.Rows]] = {name: made([(ids, None)]) for name, made in others.items()}
-            works.append(theirs | {name: partial(_rows, model, batch) for name, model in ours.items()})
+            runners = theirs | {name: _rows(partial(short.by_torch, model, batch)) for name, model in ours.items()}
+            if texts == 1 and tokens <= LENGTHS[0]:
+                runners |= {name + short.OR: _rows(partial(read, batch)) for name, read in chosen.items()}
+            works.append(runners)
         with torch.inference_mode():
             said = [{kind: run() for kind, run in runners.items()} for runners in works]
             seconds = race.races(works, rounds, 0 if tiny else race.LEAST)
@@ -70,6 +76,5 @@ def least(model: Model, lengths: Sequence[int], precision: str, most: Limits) ->
     return most.computing(precision, 2 * weights * sum(lengths) + 4 * pairs)
 
 
-def _rows(model: Model, batch: Batch) -> peers.Rows:
-    rows: peers.Rows = model.network.body(batch).last.numpy()
-    return rows
+def _rows(read: Callable[[], Tensor]) -> Callable[[], peers.Rows]:
+    return lambda: read().numpy()

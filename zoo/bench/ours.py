@@ -30,7 +30,7 @@ def made(name: str, tiny: bool) -> Iterator[Path]:
 def stand_in(name: str, tiny: bool) -> Iterator[tuple[Path, dict[str, Model]]]:
     """The same for peers to read, and ours by the name of the runner."""
     with made(name, tiny) as folder:
-        yield folder, _opened(folder)
+        yield folder, opened(folder)
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def minilm(files: Path) -> Iterator[tuple[Path, dict[str, Model]]]:
     with tempfile.TemporaryDirectory() as folder:
         for path in files.iterdir():
             (Path(folder) / path.name).symlink_to(path)
-        yield Path(folder), _opened(files)
+        yield Path(folder), opened(files)
 
 
 def minilm_files() -> Path | None:
@@ -48,6 +48,7 @@ def minilm_files() -> Path | None:
     return Path(spec.origin).parent / "model" if spec is not None and spec.origin else None
 
 
-def _opened(folder: Path) -> dict[str, Model]:
+def opened(folder: Path) -> dict[str, Model]:
+    """Ours by the name of the runner, all by torch."""
     kinds = precision.supported()
-    return {f"ours {kind}": precision.prepared(load_folder(folder, FAMILIES), kind) for kind in kinds}
+    return {f"ours {kind}": precision.by_torch(load_folder(folder, FAMILIES), kind) for kind in kinds}

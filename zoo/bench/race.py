@@ -33,7 +33,7 @@ class Result:
         """Of each of our precisions, how much of what the machine can do at most is done."""
         if self.floor is None:
             return {}
-        kinds = {name: name.removeprefix(OURS) for name in self.seconds if name.startswith(OURS)}
+        kinds = {name: kind for name in self.seconds if (kind := name.removeprefix(OURS)) in most.products}
         return {kind: self.floor(kind, most) / self.median(name) for name, kind in kinds.items()}
 
     def median(self, runner: str) -> float:

@@ -21,6 +21,7 @@ from zoo.heads import ScoresWords
 from zoo.layers import packed
 from zoo.layers.int8 import multiplies_int8
 from zoo.layers.packed import WORTH_IT, Kind, laid_out
+from zoo.layers.short_texts import HasShortTexts, reader
 from zoo.processor import computes_bf16
 
 NAMES = ("exact", "fast", "small")
@@ -47,11 +48,22 @@ def checked(precision: str) -> str:
     return precision
 
 
-def prepared(model: Model, precision: str = DEFAULT) -> Model:
-    """The model, its body's linear maps laid out for this processor in that precision; the model itself is changed."""
-    if packed.available() and next(model.network.parameters()).device.type == "cpu":
-        lay_out(model, kind_of(precision)._replace(few_rows=packed.writes(model.network.body)))
+def prepared(model: Model, precision: str = DEFAULT, short_texts: bool = True) -> Model:
+    """The model, its body's linear maps laid out for this processor in that precision, and with `short_texts` what
+    reads short texts faster, where that is installed; the model itself is changed."""
+    if next(model.network.parameters()).device.type != "cpu":
+        return model
+    body = model.network.body
+    if packed.available():
+        lay_out(model, kind_of(precision)._replace(few_rows=packed.writes(body)))
+    if short_texts and isinstance(body, HasShortTexts):
+        body.short_texts = reader(body.blocks)
     return model
+
+
+def by_torch(model: Model, precision: str = DEFAULT) -> Model:
+    """The same, with torch alone."""
+    return prepared(model, precision, short_texts=False)
 
 
 def lay_out(model: Model, kind: Kind) -> None:

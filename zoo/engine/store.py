@@ -5,7 +5,6 @@ used gone first.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from concurrent.futures import Future
 
 from zoo.errors import OutOfMemory
 from zoo.family import Model
-from zoo.processor import give_memory_back
+from zoo.processor import give_memory_back, physical_memory
 from zoo.weights import hub
 
 CLOSING = 10  # seconds that a process waits at its end for a model that is being opened
@@ -22,10 +21,7 @@ _opening: set[threading.Thread] = set()
 
 def default_budget() -> int:
     """Half of the machine's memory, in bytes."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):  # not a POSIX system
-        return 4 * 2**30
+    return physical_memory() // 2
 
 
 class ModelStore:

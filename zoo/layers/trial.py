@@ -13,12 +13,12 @@ Maps = Sequence[Callable[[Tensor], Tensor]]
 TRIES = 12
 
 
-def trial(maps: Maps, others: Maps, x: Tensor) -> float:
+def trial(maps: Maps, others: Maps, x: Tensor, tries: int = TRIES) -> float:
     """Time of `maps`, one after another on the same rows, divided by that of `others`: the best of some tries of each,
     in turn. They should have more weights than caches hold, as a model has."""
     best = [math.inf, math.inf]
     with torch.inference_mode():
-        for _ in range(TRIES):
+        for _ in range(tries):
             for number, ways in enumerate((maps, others)):
                 began = time.perf_counter()
                 for way in ways:

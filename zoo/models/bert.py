@@ -21,6 +21,7 @@ from zoo.layers.activations import Activation, gelu_erf, gelu_tanh, relu
 from zoo.layers.attention import SelfAttention
 from zoo.layers.blocks import FeedForward, PostNormBlock
 from zoo.layers.pooling import first_token
+from zoo.layers.short_texts import ShortTexts
 from zoo.tokenizers.subword import wordpiece
 from zoo.weights.keymap import Alias, Drop, Join, KeyTable, LoadReport, Rename, Rule
 from zoo.weights.layout import Opened
@@ -100,6 +101,7 @@ class Bert(nn.Module):
             )
             for _ in range(config.num_hidden_layers)
         )
+        self.short_texts: ShortTexts | None = None  # reads them where it is faster, see zoo/engine/precision.py
 
     @property
     def input_embedding(self) -> nn.Module:
@@ -110,6 +112,8 @@ class Bert(nn.Module):
         """-> Hidden with rows [N, D]. BERT reads whole texts and takes no state."""
         assert state is None, "BERT carries no state"
         x = self.embeddings(batch)
+        if self.short_texts is not None and trace is None and self.short_texts.takes(batch):
+            return Hidden(self.short_texts(x))
         for block in self.blocks:
             if trace is not None:
                 trace.layers.append(x)
