@@ -63,6 +63,10 @@ def called(short: ShortTexts) -> list[int]:
     return read
 
 
+def making() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "zoo-short-texts"]
+
+
 @torch.inference_mode()
 def rows(model: Model, *lengths: int) -> Tensor:
     last: Tensor = model.network.body(batch(*lengths)).last
@@ -136,11 +140,17 @@ def test_it_is_made_after_some_texts_and_kept_where_it_is_faster(
     monkeypatch.setattr(short_texts, "trial", lambda *given: gain)
     model = precision.prepared(wide())
     read = called(of(model))
-    for _ in range(AFTER):
-        assert of(model).longest == LENGTHS[0]
-        rows(model, 3)
-    (thread,) = (one for one in threading.enumerate() if one.name == "zoo-short-texts")
-    thread.join()
+    for cores in (1, 3, 2):  # those count that have the most cores so far
+        with monkeypatch.context() as crowd:
+            crowd.setattr(torch, "get_num_threads", lambda cores=cores: cores)
+            for _ in range(AFTER if cores == 2 else AFTER - 1):
+                rows(model, 3)
+    assert not making() and of(model).longest == LENGTHS[0]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(short_texts, "use_cores", lambda cores: None)
+    rows(model, 3)
+    for thread in making():
+        thread.join()
     rows(model, 3)
     assert read == ([3] if longest else [])
     assert of(model).longest == longest

@@ -18,6 +18,7 @@ import logging
 import tempfile
 import threading
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -49,10 +50,10 @@ class ShortTexts(nn.Module):
     def __init__(self, blocks: Sequence[PostNormBlock]) -> None:
         super().__init__()
         self.longest = LENGTHS[0]  # tokens of a text that it reads; 0 where torch is faster
-        self.cores = 0  # that torch had
+        self.cores = 0  # that torch had, at most
         self.weight: nn.Parameter | None = None
         self._blocks = tuple(blocks)
-        self._coming = AFTER
+        self._read = count(1)  # by torch, with so many cores
         self._session: Any = None
 
     def takes(self, batch: Batch) -> bool:
@@ -63,9 +64,9 @@ class ShortTexts(nn.Module):
         cores = torch.get_num_threads()
         if self._session is not None:
             return cores == self.cores
-        self.cores = max(cores, self.cores)
-        self._coming -= 1
-        if not self._coming:
+        if cores > self.cores:
+            self.cores, self._read = cores, count(1)
+        if cores == self.cores and next(self._read) == AFTER:
             threading.Thread(target=self._chosen, name="zoo-short-texts").start()
         return False
 
