@@ -125,6 +125,11 @@ class Visitor:
             self.fresh = False
         return panel
 
+    def unfold(self, panel: Any) -> None:
+        """Open the fold with options, with a moment for Gradio to put together what is in it."""
+        panel.get_by_role("button", name="Advanced").click()
+        self.settle()
+
 
 @pytest.fixture(scope="module")
 def shared(browser: Any) -> Iterator[Visitor]:

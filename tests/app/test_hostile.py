@@ -35,7 +35,7 @@ def unharmed(visitor):
 def test_code_in_every_field_is_only_text(visitor, url, tab):
     panel = visitor.at(url, tab)
     if tab == "summarize":
-        panel.get_by_role("button", name="Advanced").click()
+        visitor.unfold(panel)
     for field in FIELDS[tab]:
         panel.get_by_label(field, exact=field == "Text").fill(f"HOSTILE {TEXT}")
     panel.get_by_role("button", name="Run").click()

@@ -62,7 +62,7 @@ def test_a_long_passage_is_read_in_windows(visitor, real_url):
 
 def test_summarize(visitor, real_url):
     panel = visitor.at(real_url, "summarize")
-    panel.get_by_role("button", name="Advanced").click()
+    visitor.unfold(panel)
     panel.get_by_label("number input for Most new tokens").fill("200")
     panel.get_by_role("button", name="Run").click()
     output = panel.locator(".block.mz-output")

@@ -94,7 +94,7 @@ def test_a_link_brings_back_model_texts_and_options(visitor: Visitor, real_url: 
     visitor.goto(real_url)
     if task == "summarize":
         panel = visitor.at(real_url, task)
-        panel.get_by_role("button", name="Advanced").click()
+        visitor.unfold(panel)
         panel.get_by_label("Seed").fill("7")
     link = shared(visitor, real_url, task)["Link to this"]
     other = Visitor(page)
@@ -104,7 +104,7 @@ def test_a_link_brings_back_model_texts_and_options(visitor: Visitor, real_url: 
         expect(panel.locator(f"#{task}-{name} :is(textarea, input)")).to_have_value(text)
     expect(panel.locator(f"#{task}-output")).to_contain_text("A link filled this in")
     if task == "summarize":
-        panel.get_by_role("button", name="Advanced").click()
+        visitor.unfold(panel)
         expect(panel.get_by_label("Seed")).to_have_value("7")
     panel.locator(f"#{task}-run").click()
     expect(panel.locator(f"#{task}-output .mz-time")).to_contain_text("total")
