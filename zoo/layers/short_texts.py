@@ -3,7 +3,7 @@
 torch asks for some thirty operations a block, and oneDNN makes kernels for each length of text that is new; for a text
 of a few tokens both cost more than the products. ONNX Runtime goes through a whole graph at once. `python -m zoo bench
 short` on an Intel Xeon (2026-11-30, two cores), texts of 6 to 16, 17 to 32 and 33 to 64 tokens, times as fast as torch:
-BERT-base in int8 1.8, 1.3 and 1.2, in float32 1.2, 1.1 and 1.1; bert-mini 2.1, 1.8 and 1.7, and 1.8, 1.3 and 1.1. From
+BERT-base in int8 1.9, 1.5 and 1.4, in float32 1.2, 1.2 and 1.1; bert-mini 2.4, 1.9 and 1.8, and 1.5, 1.4 and 1.1. From
 about 100 tokens on, and for many texts at once, torch is faster. So where it is installed each has its part, which a
 trial of both decides on, once a process for each shape of model. In bf16 there is nothing to gain.
 
