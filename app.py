@@ -47,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--mcp", action="store_true", help="also serve the four tasks as tools for agents (MCP)")
     options.add_argument("--memory-mb", type=int, help="memory that models may take (half of the machine's)")
     options.add_argument(
-        "--precision", default=EXACT, help="exact (float32), fast (bf16) or small (int8), see docs/speed.md"
+        "--precision",
+        default=EXACT,
+        help="exact (float32), fast (bf16), small (int8), or auto: the fastest on this machine; see docs/speed.md",
     )
     return options
 
@@ -66,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.model or os.environ.get("ZOO_MODELS"):
             _add_own(options.model)
         if options.memory_mb is not None or options.precision != EXACT:
-            late.now()
+            engine = late.now()
+            if options.precision != engine.precision:
+                print(f"Precision: {engine.precision}, the fastest on this machine")
     except ZooError as error:
         sys.exit(error.message)
     demo = build_app(cast("Engine", late))  # gradio must be imported after its settings, which tasks.tabs makes

@@ -15,9 +15,12 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoo.errors import BadData, BadParameter, InputEmpty, ZooError
+
+if TYPE_CHECKING:
+    from zoo import Engine
 
 LANGUAGE = "bits"  # what `eval` can score beside the tasks
 BASELINES = "baselines"  # stands among models for all simple methods
@@ -123,7 +126,9 @@ def _common(task: str, one: argparse.ArgumentParser) -> None:
     one.add_argument("--model", required=True, help="catalog name, owner/name[@revision] of the Hub, or a folder")
     one.add_argument("--head", help="which head answers, where a model has several")
     one.add_argument(
-        "--precision", default="exact", help="exact (float32), fast (bf16) or small (int8), see docs/speed.md"
+        "--precision",
+        default="exact",
+        help="exact (float32), fast (bf16), small (int8), or auto: the fastest on this machine; see docs/speed.md",
     )
     if task == "qa":
         one.add_argument("--max-answer-tokens", type=int, default=30)
@@ -174,13 +179,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _engine(precision: str) -> Engine:
+    from zoo import Engine
+
+    engine = Engine(progress=True, precision=precision)
+    if precision != engine.precision:
+        print(f"precision: {engine.precision}, the fastest on this machine", file=sys.stderr)
+    return engine
+
+
 def _run(task: str, model: str, options: dict[str, Any]) -> int:
     from tasks import TASKS, summarize
-    from zoo import Engine
 
     as_json = options.pop("json")
     texts = [_text(options.pop(field), field) for field in TASKS[task].fields]
-    engine = Engine(progress=True, precision=options.pop("precision"))
+    engine = _engine(options.pop("precision"))
     if task == "summarize" and not as_json:
         shown = ""
         for result in summarize.stream(engine, model, texts[0], **options):
@@ -206,14 +219,13 @@ def _evaluate(task: str, model: str, options: dict[str, Any]) -> int:
     from tqdm import tqdm
 
     from tasks.evaluate import evaluate, worst
-    from zoo import Engine
 
     label_map = dict(_pair(text) for text in options.pop("label_map"))
     target, most = options.pop("predictions"), options.pop("worst")
     said: list[dict[str, Any]] = []
     with tqdm(unit="row", file=sys.stderr) as bar:
         made = evaluate(
-            Engine(progress=True, precision=options.pop("precision")),
+            _engine(options.pop("precision")),
             task,
             model,
             options.pop("data"),

@@ -40,6 +40,18 @@ def test_run_prints_words_for_people(bert: str, gpt: str, capsys: pytest.Capture
     assert tasks_main(["run", "summarize", "--model", gpt, "--text", "a cat", "--max-new-tokens", "3"]) == 0
 
 
+def test_auto_says_which_precision_it_is(
+    bert: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.engine.precision.fastest", lambda: "exact")
+    asked = ["run", "nli", "--model", bert, "--head", "nli", "--premise", "a", "--hypothesis", "b", "--json"]
+    assert tasks_main([*asked, "--precision", "auto"]) == 0
+    said = capsys.readouterr()
+    assert "precision: exact, the fastest on this machine" in said.err and json.loads(said.out)["answer"]
+    assert tasks_main(asked) == 0
+    assert "precision" not in capsys.readouterr().err
+
+
 def test_text_comes_from_standard_input(
     bert: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -248,8 +248,34 @@ def test_both_libraries_give_nearly_the_same_in_int8() -> None:
         torch.testing.assert_close(one(x), other(x), rtol=1e-4, atol=1e-4)
 
 
+@needs_packing
+@pytest.mark.skipif(precision.supported() == ("exact",), reason="this processor has one precision")
+def test_auto_is_the_fastest_and_of_two_about_as_fast_the_more_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(**seconds: float) -> str:
+        def trial(maps: Any, others: Any, x: torch.Tensor) -> float:
+            takes = {torch.float32: seconds["exact"], torch.bfloat16: seconds["fast"], torch.int8: seconds["small"]}
+            return takes[maps[0].weight.dtype] / takes[others[0].weight.dtype]
+
+        monkeypatch.setattr(precision, "trial", trial)
+        precision.fastest.cache_clear()
+        return Engine(precision="auto").precision
+
+    assert found(exact=1, fast=0.95, small=0.95) == "exact"
+    if precision.supported() == precision.NAMES:
+        assert found(exact=1, fast=0.5, small=0.49) == "fast"
+        assert found(exact=1, fast=0.5, small=0.4) == "small"
+        assert found(exact=1, fast=2, small=0.5) == "small"
+    precision.fastest.cache_clear()
+    monkeypatch.undo()
+    engine = Engine(precision="auto")
+    assert engine.precision in precision.supported()
+    (said,) = engine.classify("bert-mini", "nli", TEXTS[:1])
+    (wanted,) = Engine(precision=engine.precision).classify("bert-mini", "nli", TEXTS[:1])
+    assert said.probabilities == wanted.probabilities
+
+
 def test_an_unknown_precision_is_named() -> None:
-    with pytest.raises(errors.BadParameter, match=r"'sloppy' is unknown; choose from exact, fast, small"):
+    with pytest.raises(errors.BadParameter, match=r"'sloppy' is unknown; choose from exact, fast, small, auto"):
         Engine(precision="sloppy")
 
 

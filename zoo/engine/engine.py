@@ -46,10 +46,11 @@ class Engine:
     ) -> None:
         """`memory_bytes` is the budget for models, half of the machine's memory by default; `progress` shows
         downloads on stderr, else `opening` tells of them; `open_model(name, progress)` makes a model; `precision` is
-        how it computes, see zoo/engine/precision.py; `remember` is how many answers of each model are kept, and with
-        them the states of a few prompts (0 computes everything anew); `prepare(model, precision)` lays weights out for
-        the processor. Raises BadParameter for a precision that this processor lacks."""
-        self.precision = checked(precision)
+        how it computes, see zoo/engine/precision.py, where "auto" becomes the name of the fastest; `remember` is how
+        many answers of each model are kept, and with them the states of a few prompts (0 computes everything anew);
+        `prepare(model, precision)` lays weights out for the processor. Raises BadParameter for a precision that this
+        processor lacks."""
+        self.precision = precision = checked(precision)
         self._arriving = arriving = Arriving()
 
         def opened(name: str) -> Model:  # knows no engine, or the two would keep each other in memory

@@ -6,11 +6,14 @@
 - `small`: these weights in int8, a scale for each row, and what they are multiplied with rounded to int8 for each
   product, a scale for each row, too; a quarter of the memory. LSTM layers of torch's own stay as in `fast`.
 
-Scores over a vocabulary are computed in the same way as the body, from a copy of the embedding laid out for it.
+Scores over a vocabulary are computed in the same way as the body, from a copy of the embedding laid out for it. "auto"
+stands for the one that a trial finds to be the fastest on the machine at hand.
 docs/speed.md says what each gains, and what it costs.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -22,10 +25,15 @@ from zoo.layers import packed
 from zoo.layers.int8 import multiplies_int8
 from zoo.layers.packed import WORTH_IT, Kind, laid_out
 from zoo.layers.short_texts import HasShortTexts, reader
+from zoo.layers.trial import trial
 from zoo.processor import computes_bf16
 
 NAMES = ("exact", "fast", "small")
 DEFAULT = "exact"
+AUTO = "auto"  # the fastest here
+TRIED = (8, 1024, 1024)  # matrices that a machine is tried with, and their shape: 32 MB in float32
+ROWS = 64  # that they are multiplied with, as many as a text of middling length has
+FASTER = 0.9  # of the time, to be taken in place of a more exact one
 # The largest difference of a probability from that of the weights as they lie in the file, in float32: stated for the
 # models that are shipped, held to on 2,000 real texts of each task (`python -m tasks precision`, tests/bench/same.py).
 WITHIN = {"exact": 1e-5, "fast": 0.04, "small": 0.25}
@@ -39,10 +47,26 @@ def supported() -> tuple[str, ...]:
     return tuple(name for name in NAMES if able[name])
 
 
+@cache
+def fastest() -> str:
+    """The precision in which this processor multiplies fastest; of two that are about as fast the more exact one. Tried
+    once a process, in half a second."""
+    count, out, wide = TRIED
+    weight, chosen = torch.ones(out, wide), DEFAULT
+    maps = {name: [laid_out(weight, None, kind_of(name)) for _ in range(count)] for name in supported()[1:]}
+    maps[DEFAULT] = [laid_out(weight, None, kind_of(DEFAULT)) for _ in range(count)] if maps else []
+    for name in supported()[1:]:
+        if trial(maps[name], maps[chosen], torch.ones(ROWS, wide)) < FASTER:
+            chosen = name
+    return chosen
+
+
 def checked(precision: str) -> str:
-    """The same. Raises BadParameter for one that is unknown or not supported here."""
+    """The same, for "auto" the fastest one. Raises BadParameter for one that is unknown or not supported here."""
+    if precision == AUTO:
+        return fastest()
     if precision not in NAMES:
-        raise BadParameter(f"The precision {precision!r} is unknown; choose from {', '.join(NAMES)}.")
+        raise BadParameter(f"The precision {precision!r} is unknown; choose from {', '.join((*NAMES, AUTO))}.")
     if precision not in supported():
         raise BadParameter(f"This processor has no instructions for {precision!r}; choose {DEFAULT!r}.")
     return precision
