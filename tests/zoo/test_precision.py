@@ -165,6 +165,26 @@ def test_a_trial_takes_the_best_of_each(monkeypatch: pytest.MonkeyPatch) -> None
     assert trial([takes(1), takes(2)], [takes(3), takes(9)], torch.ones(1)) == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize(("seconds", "tries"), [(0.001, 12), (0.1, 3), (5, 2)])
+def test_a_trial_on_a_busy_machine_takes_what_was_not_interrupted_and_stops(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, tries: int
+) -> None:
+    """Of each map alone the best: of two, one is interrupted in even tries and the other in odd ones."""
+    clock, calls = [0.0], [0, 0, 0]
+
+    def takes(number: int, interrupted: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def run(x: torch.Tensor) -> torch.Tensor:
+            clock[0] += seconds * (0.5 if calls[number] % 2 != interrupted else 0.75)
+            calls[number] += 1
+            return x
+
+        return run
+
+    monkeypatch.setattr("zoo.layers.trial.time.perf_counter", lambda: clock[0])
+    assert trial([takes(0, 0), takes(1, 1)], [takes(2, 2)], torch.ones(1)) == pytest.approx(2)
+    assert calls == [tries] * 3
+
+
 @needs_packing
 @pytest.mark.parametrize("few", [True, False])
 def test_smaller_weights_are_laid_out_where_that_gains(monkeypatch: pytest.MonkeyPatch, few: bool) -> None:

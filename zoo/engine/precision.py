@@ -50,7 +50,8 @@ def supported() -> tuple[str, ...]:
 @cache
 def fastest() -> str:
     """The precision in which this processor multiplies fastest; of two that are about as fast the more exact one. Tried
-    once a process, in half a second."""
+    once a process, in a quarter of a second; where other work has all cores it takes up to three, and may stay with the
+    more exact one."""
     count, out, wide = TRIED
     weight, chosen = torch.ones(out, wide), DEFAULT
     maps = {name: [laid_out(weight, None, kind_of(name)) for _ in range(count)] for name in supported()[1:]}

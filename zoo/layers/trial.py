@@ -11,17 +11,22 @@ from torch import Tensor
 
 Maps = Sequence[Callable[[Tensor], Tensor]]
 TRIES = 12
+SECONDS = 0.5  # no new try after these: a busy machine takes a hundred times as long, and a user waits
 
 
 def trial(maps: Maps, others: Maps, x: Tensor, tries: int = TRIES) -> float:
-    """Time of `maps`, one after another on the same rows, divided by that of `others`: the best of some tries of each,
-    in turn. They should have more weights than caches hold, as a model has."""
-    best = [math.inf, math.inf]
+    """Time of `maps`, one after another on the same rows, divided by that of `others`: of each map the best of some
+    tries, in turn, so that one that other work interrupts does not count. Two tries at least, no new one after half a
+    second. They should have more weights than caches hold, as a model has."""
+    best = [[math.inf] * len(ways) for ways in (maps, others)]
+    started = time.perf_counter()
     with torch.inference_mode():
-        for _ in range(tries):
-            for number, ways in enumerate((maps, others)):
-                began = time.perf_counter()
-                for way in ways:
+        for number in range(tries):
+            if number > 1 and time.perf_counter() - started > SECONDS:
+                break
+            for times, ways in zip(best, (maps, others), strict=True):
+                for place, way in enumerate(ways):
+                    began = time.perf_counter()
                     way(x)
-                best[number] = min(best[number], time.perf_counter() - began)
-    return best[0] / best[1]
+                    times[place] = min(times[place], time.perf_counter() - began)
+    return sum(best[0]) / sum(best[1])
