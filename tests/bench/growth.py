@@ -165,7 +165,7 @@ def draw(growths: Sequence[Growth], path: Path) -> None:
     figure, panels = plt.subplots(down, across, figsize=(3.6 * across, 3 * down), layout="constrained", squeeze=False)
     for panel in panels.flat[len(growths) :]:
         panel.remove()
-    for index, (panel, one) in enumerate(zip(panels.flat, growths, strict=False)):
+    for index, (panel, one) in enumerate(zip(panels.flat[: len(growths)], growths, strict=True)):
         panel.loglog(one.sizes, one.seconds, marker="o", color="tab:blue")
         last = one.seconds[-1]
         hoped = [last if one.flat else last * size / one.sizes[-1] for size in one.sizes]
